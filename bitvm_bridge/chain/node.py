@@ -1,0 +1,87 @@
+"""What the bridge needs of a Bitcoin node, whichever node it is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bitvm_bridge.params import Network
+from bitvm_bridge.transaction import OutPoint, Transaction, TxOut
+
+
+@dataclass(frozen=True)
+class Utxo:
+    """An unspent confirmed output and the height of its block."""
+
+    outpoint: OutPoint
+    output: TxOut
+    height: int
+    coinbase: bool = False
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A node's answer to "would you take this transaction into your mempool?"."""
+
+    allowed: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of the best chain: height, hash (internal byte order) and its transactions."""
+
+    height: int
+    hash: bytes
+    transactions: tuple[Transaction, ...]
+
+
+class Node(Protocol):
+    """A Bitcoin node. Every method raises NodeUnreachable when the node cannot answer.
+
+    `broadcast`, `submit_package` and `mine` raise NodeRejected with the node's own reason.
+    """
+
+    name: str
+    network: Network
+
+    def height(self) -> int:
+        """Height of the best chain."""
+
+    def block(self, height: int) -> Block:
+        """The block of the best chain at `height`."""
+
+    def output(self, outpoint: OutPoint) -> Utxo | None:
+        """The output, where it is confirmed and unspent in the best chain (mempool spends ignored)."""
+
+    def scan(self, script_pubkey: bytes) -> list[Utxo]:
+        """Every confirmed unspent output with this script, oldest first."""
+
+    def find(self, txid: bytes) -> tuple[Transaction, int] | None:
+        """A confirmed transaction and its height."""
+
+    def spender(self, outpoint: OutPoint) -> tuple[Transaction, int] | None:
+        """The confirmed transaction that spends an output, and its height."""
+
+    def in_mempool(self, txid: bytes) -> bool:
+        """Does the transaction wait in the mempool?"""
+
+    def test(self, transactions: Sequence[Transaction]) -> Verdict:
+        """Would the mempool take these (one transaction, or a parent with its child), at today's tip?"""
+
+    def broadcast(self, tx: Transaction, *, max_burn: int = 0) -> None:
+        """Send one transaction; `max_burn` sat may go to provably unspendable outputs."""
+
+    def submit_package(self, parent: Transaction, child: Transaction, *, max_burn: int = 0) -> None:
+        """Send a zero-fee parent with the child that pays for it (1P1C package)."""
+
+    def fee_rate(self, target: int = 6) -> float:
+        """sat per vB for confirmation within `target` blocks."""
+
+    def mine(self, blocks: int = 1, script_pubkey: bytes | None = None) -> None:
+        """Regtest: mine blocks with the mempool's transactions; the subsidy goes to `script_pubkey`."""
+
+    def mine_transactions(self, transactions: Sequence[Transaction]) -> None:
+        """Regtest: mine one block with exactly these transactions, relayable or not (`generateblock`)."""
+
+    def close(self) -> None:
+        """Release what the node holds; safe to call twice."""
