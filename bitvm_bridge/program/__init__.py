@@ -1,0 +1,31 @@
+"""Disputed computations: the interface, and the programs there are."""
+
+from typing import Final, Protocol
+
+from bitvm_bridge.errors import BadInput
+from bitvm_bridge.program.base import Checks, Chunk, Program
+from bitvm_bridge.program.hash_chain import HashChain, HashChainSpec
+
+__all__ = ["Checks", "Chunk", "HashChain", "HashChainSpec", "Program", "ProgramSpec", "parse_program"]
+
+
+class ProgramSpec(Protocol):
+    """A program before it is bound to an instance; its text form is part of the instance id."""
+
+    @property
+    def value_count(self) -> int:
+        """How many values an operator commits to."""
+
+    def specialise(self, instance_id: bytes) -> Program:
+        """The program of one instance."""
+
+
+_SPECS: Final = {HashChain.name: HashChainSpec.parse}
+
+
+def parse_program(text: str) -> ProgramSpec:
+    """From its text form, such as `hash-chain:8:1`. Raises BadInput."""
+    name = text.partition(":")[0]
+    if name not in _SPECS:
+        raise BadInput("program", text, f"one of {', '.join(_SPECS)}")
+    return _SPECS[name](text)

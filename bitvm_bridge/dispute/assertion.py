@@ -1,0 +1,79 @@
+"""An operator's assertion: signed value by value, and read back from the witnesses of confirmed transactions."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bitvm_bridge.errors import VerificationFailed
+from bitvm_bridge.graph import GraphTx
+from bitvm_bridge.setup import InstanceSetup, split_bundles
+from bitvm_bridge.transaction import Transaction
+from scripts_tapleaf import winternitz
+from scripts_tapleaf.script import ScriptError
+
+
+@dataclass(frozen=True)
+class Assertion:
+    """The value of every chunk (20 bytes each) and the one-time signature of each (witness items, deepest first)."""
+
+    values: tuple[bytes, ...]
+    signatures: tuple[tuple[bytes, ...], ...]
+
+
+def sign(setup: InstanceSetup, winternitz_seed: bytes, values: Sequence[bytes]) -> Assertion:
+    """Sign every value under its key. The caller must have bound the values in its store first: keys sign once."""
+    signatures = []
+    for slot, value in enumerate(values):
+        secret = winternitz.derive_secret(winternitz_seed, setup.id, slot)
+        signatures.append(tuple(winternitz.sign(secret, value)))
+    return Assertion(tuple(values), tuple(signatures))
+
+
+def witness_items(setup: InstanceSetup, assertion: Assertion, index: int) -> tuple[bytes, ...]:
+    """The Winternitz items of assert connector `index`, deepest first; the operator's signature goes below them."""
+    bundles = split_bundles(setup.keys)
+    start = sum(len(bundle) for bundle in bundles[:index])
+    chosen = assertion.signatures[start : start + len(bundles[index])]
+    return tuple(item for signature in reversed(chosen) for item in signature)
+
+
+def read(setup: InstanceSetup, transactions: Iterable[Transaction]) -> Assertion:
+    """The assertion that these transactions reveal, each input found by the outpoint that it spends.
+
+    Raises VerificationFailed where a connector is not among them, or its witness is no assertion.
+    """
+    spends = {txin.outpoint: txin.witness for tx in transactions for txin in tx.inputs}
+    declared = setup.graph["Assert"]
+    values: list[bytes] = []
+    signatures: list[tuple[bytes, ...]] = []
+    for index, keys in enumerate(split_bundles(setup.keys)):
+        outpoint = declared.inputs[index].source.outpoint
+        if outpoint not in spends:
+            raise VerificationFailed(f"assertion: no transaction given spends {declared.inputs[index].source.name}")
+        items = _assertion_items(declared, index, spends[outpoint])
+        for key, signature in zip(keys, _split(keys, items, declared.inputs[index].name), strict=True):
+            try:
+                values.append(winternitz.recover(key, signature))
+            except ScriptError as error:
+                raise VerificationFailed(f"{declared.inputs[index].name}: {error}") from None
+            signatures.append(signature)
+    return Assertion(tuple(values), tuple(signatures))
+
+
+def _assertion_items(declared: GraphTx, index: int, witness: Sequence[bytes]) -> tuple[bytes, ...]:
+    """The items between the operator's signature and the script of a `commit` spend."""
+    entry = declared.inputs[index]
+    if entry.source.connector is None or tuple(witness[-2:]) != entry.source.connector.script_path(entry.leaf):
+        raise VerificationFailed(f"{entry.name}: its witness does not spend the leaf {entry.leaf!r}")
+    return tuple(witness[1:-2])
+
+
+def _split(keys: Sequence[winternitz.PublicKey], items: Sequence[bytes], name: str) -> list[tuple[bytes, ...]]:
+    """One message's items after another, the first message uppermost."""
+    sizes = [winternitz.witness_item_count(key.bits) for key in keys]
+    if sum(sizes) != len(items):
+        raise VerificationFailed(f"{name}: {len(items)} witness items, expected {sum(sizes)}")
+    end, signatures = len(items), []
+    for size in sizes:
+        signatures.append(tuple(items[end - size : end]))
+        end -= size
+    return signatures

@@ -1,0 +1,100 @@
+"""Every output that the protocol spends: its value and its leaves, each in one place."""
+
+from bitvm_bridge.params import DUST
+from bitvm_bridge.protocol.instance import Deposit, Instance, wallet_script
+from bitvm_bridge.protocol.template import Connector, Leaf
+from scripts_tapleaf import covenant, winternitz
+from scripts_tapleaf.script import OP_RETURN, push
+
+
+def deposit(of: Deposit) -> Connector:
+    """The depositor's money until the committee moves it into the vault, or the depositor takes it back."""
+    params = of.params
+    return Connector(
+        params.peg_in,
+        (
+            Leaf("confirm", covenant.envelope(of.request.receiver) + covenant.signed(of.committee)),
+            Leaf("refund", covenant.signed_after(of.request.depositor, params.refund_delay), wait=params.refund_delay),
+        ),
+    )
+
+
+def vault(of: Deposit) -> Connector:
+    """The pooled deposit: pre-signed transactions only, and the council where there is one."""
+    leaves = [Leaf("covenant", covenant.signed(of.committee))]
+    if council := of.params.council:
+        script = covenant.council(council.keys, council.threshold, council.delay)
+        leaves.append(Leaf("council", script, wait=council.delay))
+    return Connector(of.params.peg_in, tuple(leaves))
+
+
+def claim_amount(instance: Instance) -> int:
+    """sat of the ClaimFunding coin: exactly what the outputs of KickOff hold, so that KickOff pays no fee."""
+    return instance.params.bond + DUST * (len(instance.assertion) + 2)
+
+
+def challenge(instance: Instance) -> Connector:
+    """Spent by Challenge, or else by HappyTake: one excludes the other."""
+    wait = instance.params.happy_csv
+    return Connector(
+        DUST,
+        (
+            Leaf("challenge", covenant.signed(instance.operator)),
+            Leaf("happy", covenant.signed_after(instance.deposit.committee, wait), wait=wait),
+        ),
+    )
+
+
+def bond(instance: Instance) -> Connector:
+    """The operator's guarantee; every ending spends it, so that only one ending can happen."""
+    wait = instance.params.forfeit_csv
+    return Connector(
+        instance.params.bond,
+        (
+            Leaf("covenant", covenant.signed(instance.deposit.committee)),
+            Leaf("forfeit", covenant.signed_after(instance.deposit.committee, wait), wait=wait),
+        ),
+    )
+
+
+def assertion(instance: Instance, index: int) -> Connector:
+    """Reveals one bundle of the assertion; the operator's signature keeps a copied witness from being moved."""
+    wait = instance.params.timeout_csv
+    commit = winternitz.check_script(instance.assertion[index]) + covenant.signed(instance.operator)
+    return Connector(
+        DUST,
+        (
+            Leaf("commit", commit),
+            Leaf("timeout", covenant.signed_after(instance.deposit.committee, wait), wait=wait),
+        ),
+    )
+
+
+def disprove(instance: Instance) -> Connector:
+    """One leaf for each check of the program, open to anyone who can satisfy it; UnhappyTake needs it unspent."""
+    wait = instance.params.unhappy_csv
+    unhappy = Leaf("unhappy", covenant.signed_after(instance.deposit.committee, wait), wait=wait)
+    return Connector(DUST, (unhappy,), instance.checks)
+
+
+def sink(instance: Instance) -> bytes:
+    """Where a burn share goes: the council's output, or an output that nobody can spend."""
+    if (council := instance.params.council) is None:
+        return OP_RETURN
+    leaf = Leaf("council", covenant.council(council.keys, council.threshold, council.delay), wait=council.delay)
+    return Connector(instance.params.burn, (leaf,)).script_pubkey
+
+
+def depositor_wallet(of: Deposit) -> bytes:
+    """The depositor's own wallet."""
+    return wallet_script(of.request.depositor)
+
+
+def operator_wallet(instance: Instance) -> bytes:
+    """The operator's own wallet."""
+    return wallet_script(instance.operator)
+
+
+def instance_marker(instance: Instance) -> bytes:
+    """The OP_RETURN by which a PegOut names the instance that it will be claimed from."""
+    return OP_RETURN + push(instance.id)

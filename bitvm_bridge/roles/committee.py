@@ -1,0 +1,40 @@
+"""The committee: sign an instance's graph, and PegIn last of all."""
+
+from collections.abc import Mapping, Sequence
+
+from bitvm_bridge.errors import BadInput, VerificationFailed
+from bitvm_bridge.protocol import Party
+from bitvm_bridge.setup import DepositSetup, InstanceSetup
+from bitvm_bridge.signing.bundle import Bundle, verify
+
+
+def bundle_digests(setup: InstanceSetup) -> dict[str, bytes]:
+    """Label (`HappyTake.vault`) → digest of every signature the committee owes for an instance."""
+    return {f"{tx}.{name}": digest for (tx, name), digest in setup.graph.owed(Party.COMMITTEE).items()}
+
+
+def assemble(setup: InstanceSetup, signatures: Mapping[str, bytes], challenge: bytes) -> Bundle:
+    """The bundle from aggregate signatures by label and the operator's signature for Challenge; verified."""
+    by_input = {}
+    for label, signature in signatures.items():
+        tx, _, name = label.partition(".")
+        by_input[tx, name] = signature
+    bundle = Bundle(setup, by_input | {("Challenge", "challenge"): challenge})
+    verify(bundle)
+    return bundle
+
+
+def peg_in_digest(setup: DepositSetup, bundles: Sequence[Bundle]) -> dict[str, bytes]:
+    """Label and digest of PegIn's signature, given out only when there is a bundle and every one verifies.
+
+    Raises VerificationFailed naming the first difference, or BadInput where a bundle is of another deposit.
+    """
+    if not bundles:
+        raise VerificationFailed(
+            "PegIn: no instance of this deposit is signed yet, so nobody could reimburse a peg-out"
+        )
+    for bundle in bundles:
+        if bundle.setup.deposit != setup:
+            raise BadInput("bundle", bundle.setup.id, f"an instance of the deposit {setup.outpoint}")
+        verify(bundle)
+    return {"PegIn.deposit": setup.graph["PegIn"].digest("deposit")}

@@ -1,0 +1,42 @@
+"""Transactions that a bundle makes live: its signatures put in, and a fee paid by a child or out of a reward."""
+
+from collections.abc import Mapping, Sequence
+
+from bitvm_bridge.errors import BadInput
+from bitvm_bridge.graph import GraphInput, GraphTx
+from bitvm_bridge.protocol.template import Anchor
+from bitvm_bridge.signing.bundle import Bundle
+from bitvm_bridge.transaction import Transaction
+from bitvm_bridge.wallet import Funded, Prepared, Wallet
+
+Items = Mapping[str, tuple[Sequence[bytes], str | None]]
+"""Input → witness items and, where the input leaves it open, the leaf."""
+
+
+def signed(bundle: Bundle, declared: GraphTx, others: Items | None = None) -> Transaction:
+    """The fixed part with a witness in every input: the bundle's signatures, and `others` for the rest."""
+    tx = declared.tx
+    for index, entry in enumerate(declared.inputs):
+        items, leaf = (others or {}).get(entry.name) or ([bundle.signature(declared.name, entry.name)], None)
+        tx = tx.with_witness(index, entry.witness(items, leaf))
+    return tx
+
+
+def take(wallet: Wallet, bundle: Bundle, name: str) -> Prepared:
+    """HappyTake or UnhappyTake with the child that pays for it."""
+    declared = bundle.setup.graph[name]
+    if not any(isinstance(item, Anchor) for item in declared.template.fields):
+        raise BadInput("transaction", name, "one with an anchor")
+    return wallet.package(name, Funded(signed(bundle, declared), tuple(declared.spent)))
+
+
+def slash(wallet: Wallet, bundle: Bundle, name: str, others: Items | None = None) -> Prepared:
+    """AssertTimeout, Forfeit or Disprove: what the burn share leaves goes to the wallet, less the fee."""
+    declared = bundle.setup.graph[name]
+    funded = wallet.fund(signed(bundle, declared, others), declared.spent)
+    return Prepared(name, wallet.sign_coins(funded, len(declared.inputs)))
+
+
+def open_inputs(declared: GraphTx) -> list[GraphInput]:
+    """Inputs that need more than a signature."""
+    return [entry for entry in declared.inputs if entry.signer is None]

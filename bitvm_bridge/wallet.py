@@ -1,0 +1,173 @@
+"""Coins of one key: choosing them, paying fees with them, and the package child that pays for a parent."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from bitvm_bridge import taproot
+from bitvm_bridge.chain.node import Node, Utxo, Verdict
+from bitvm_bridge.errors import BadInput, BridgeError
+from bitvm_bridge.graph import ANCHOR
+from bitvm_bridge.keys import SecretKey
+from bitvm_bridge.params import DUST
+from bitvm_bridge.policy import MAX_STANDARD_WEIGHT
+from bitvm_bridge.protocol import wallet_script
+from bitvm_bridge.transaction import SEQUENCE_RBF, OutPoint, Transaction, TxIn, TxOut
+from scripts_tapleaf.script import OP_RETURN
+
+COINBASE_MATURITY: Final = 100
+SIGNATURE_PLACEHOLDER: Final = bytes(64)
+MAX_FEE_RATE: Final = 1_000.0
+"""sat per vB: above this a fee is taken for a mistake."""
+
+
+@dataclass(frozen=True)
+class Funded:
+    """A transaction whose inputs cover its outputs and its fee; `spent` has the output of each input."""
+
+    tx: Transaction
+    spent: tuple[TxOut, ...]
+
+    @property
+    def fee(self) -> int:
+        """sat."""
+        return sum(out.amount for out in self.spent) - sum(out.amount for out in self.tx.outputs)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A signed transaction ready to send; `child`, where there is one, pays for it in a package."""
+
+    name: str
+    parent: Funded
+    child: Funded | None = None
+
+    @property
+    def tx(self) -> Transaction:
+        """The transaction itself."""
+        return self.parent.tx
+
+    @property
+    def fee(self) -> int:
+        """sat, the child's included."""
+        return self.parent.fee + (self.child.fee if self.child else 0)
+
+    @property
+    def burn(self) -> int:
+        """sat that go to outputs nobody can spend."""
+        return sum(out.amount for out in self.tx.outputs if out.script_pubkey[:1] == OP_RETURN)
+
+    @property
+    def transactions(self) -> tuple[Transaction, ...]:
+        """Parent, then child."""
+        return (self.tx,) if self.child is None else (self.tx, self.child.tx)
+
+    @property
+    def relayable(self) -> bool:
+        """Is it light enough for the relay network (else only a miner can take it)?"""
+        return self.tx.weight <= MAX_STANDARD_WEIGHT
+
+    def test(self, node: Node) -> Verdict:
+        """The node's policy verdict."""
+        return node.test(self.transactions)
+
+    def send(self, node: Node) -> None:
+        """Broadcast it, alone or as a package. Raises NodeRejected, or BridgeError where it cannot be relayed."""
+        if not self.relayable:
+            raise BridgeError(
+                f"{self.name}: {self.tx.weight:,} WU is above the relay limit of {MAX_STANDARD_WEIGHT:,}; "
+                "export it with --out and hand it to a miner"
+            )
+        if self.child is None:
+            node.broadcast(self.tx, max_burn=self.burn)
+        else:
+            node.submit_package(self.tx, self.child.tx, max_burn=self.burn)
+
+
+@dataclass(frozen=True)
+class Wallet:
+    """The coins of one key on one node. `reserved` outpoints are never chosen."""
+
+    key: SecretKey
+    node: Node
+    fee_rate: float
+    reserved: frozenset[OutPoint] = frozenset()
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fee_rate <= MAX_FEE_RATE:
+            raise BadInput("fee rate", self.fee_rate, f"above 0 and at most {MAX_FEE_RATE:g} sat/vB")
+
+    @property
+    def script_pubkey(self) -> bytes:
+        """Where its coins are."""
+        return wallet_script(self.key.xonly)
+
+    def coins(self) -> list[Utxo]:
+        """Spendable coins, largest first."""
+        tip = self.node.height()
+        ripe = [
+            coin
+            for coin in self.node.scan(self.script_pubkey)
+            if coin.outpoint not in self.reserved and not (coin.coinbase and tip + 1 - coin.height < COINBASE_MATURITY)
+        ]
+        return sorted(ripe, key=lambda coin: (-coin.output.amount, coin.outpoint))
+
+    def fund(self, partial: Transaction, spent: Sequence[TxOut], *, extra_vsize: int = 0, extra_fee: int = 0) -> Funded:
+        """Add coins and change until the outputs and the fee are paid; what `partial` has comes first, unchanged.
+
+        Witnesses of `partial` must have their final size. `extra_vsize` (vB) is paid for as well, less `extra_fee`
+        (sat) that others pay. Coins are left unsigned. Raises BridgeError where the coins do not suffice.
+        """
+        chosen: list[Utxo] = []
+        candidates = self.coins()
+        while True:
+            funded = self._try(partial, spent, chosen, extra_vsize, extra_fee)
+            if funded is not None:
+                return funded
+            if not candidates:
+                held = sum(coin.output.amount for coin in self.coins())
+                needed = sum(out.amount for out in partial.outputs) - sum(out.amount for out in spent)
+                raise BridgeError(f"wallet: {held:,} sat in coins do not pay {max(needed, 0):,} sat and the fee")
+            chosen.append(candidates.pop(0))
+
+    def _try(
+        self, partial: Transaction, spent: Sequence[TxOut], chosen: Sequence[Utxo], extra_vsize: int, extra_fee: int
+    ) -> Funded | None:
+        coins = tuple(TxIn(coin.outpoint, SEQUENCE_RBF, witness=(SIGNATURE_PLACEHOLDER,)) for coin in chosen)
+        inputs = (*partial.inputs, *coins)
+        all_spent = (*spent, *(coin.output for coin in chosen))
+        available = sum(out.amount for out in all_spent) - sum(out.amount for out in partial.outputs)
+        if not inputs:
+            return None
+        for change in (True, False):
+            outputs = (*partial.outputs, TxOut(0, self.script_pubkey)) if change else partial.outputs
+            tx = replace(partial, inputs=inputs, outputs=outputs)
+            rest = available - max(self._fee(tx.vsize + extra_vsize) - extra_fee, self._fee(tx.vsize))
+            if change and rest >= DUST:
+                return Funded(replace(tx, outputs=(*partial.outputs, TxOut(rest, self.script_pubkey))), all_spent)
+            if not change and outputs and rest >= 0:
+                return Funded(tx, all_spent)
+        return None
+
+    def _fee(self, vsize: int) -> int:
+        return int(-(-vsize * self.fee_rate // 1))
+
+    def sign_coins(self, funded: Funded, start: int) -> Funded:
+        """Sign every input from position `start` on with the wallet's key."""
+        tx = funded.tx
+        for index in range(start, len(tx.inputs)):
+            signature = self.key.sign_key_path(taproot.sighash(funded.tx, index, funded.spent))
+            tx = tx.with_witness(index, (signature,))
+        return replace(funded, tx=tx)
+
+    def pay(self, outputs: Iterable[TxOut]) -> Funded:
+        """A signed transaction from coins to these outputs."""
+        return self.sign_coins(self.fund(Transaction(2, (), tuple(outputs)), ()), 0)
+
+    def package(self, name: str, parent: Funded) -> Prepared:
+        """The parent with a v3 child that spends its anchor and pays for both (1P1C)."""
+        position = parent.tx.outputs.index(ANCHOR)
+        anchor = TxIn(parent.tx.outpoint(position), SEQUENCE_RBF)
+        partial = Transaction(3, (anchor,), ())
+        child = self.fund(partial, (ANCHOR,), extra_vsize=parent.tx.vsize, extra_fee=parent.fee)
+        return Prepared(name, parent, self.sign_coins(child, 1))
