@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from bitvm_bridge.params import Network
 from bitvm_bridge.transaction import OutPoint, Transaction, TxOut
+
+FALLBACK_FEE_RATE: Final = 1.0
+"""sat per vB where a node has seen too few blocks to estimate."""
 
 
 @dataclass(frozen=True)
