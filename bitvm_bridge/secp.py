@@ -1,4 +1,4 @@
-"""The one door to libsecp256k1: x-only keys, taproot tweaks and BIP340 signatures.
+"""The one door to libsecp256k1: x-only keys, taproot tweaks, BIP340 signatures and the MuSig2 primitives.
 
 Everything secret is handled by the library's constant-time code; this module only moves bytes.
 """
@@ -7,10 +7,29 @@ import secrets
 from typing import Final
 
 from btclib_secp256k1 import keys, ssa, xonly
+from btclib_secp256k1.musig import KeyAggCache, SecretNonce, Session, nonce_agg, nonce_gen
 
 from bitvm_bridge.errors import BadInput
 
 SECRET_KEY_SIZE: Final = 32
+
+__all__ = [
+    "KeyAggCache",
+    "SecretNonce",
+    "Session",
+    "check_xonly",
+    "is_point",
+    "is_secret_key",
+    "is_xonly",
+    "nonce_agg",
+    "nonce_gen",
+    "public_key",
+    "sign",
+    "tweak_public_key",
+    "tweak_secret_key",
+    "verify",
+    "xonly_public_key",
+]
 
 
 def is_point(public_key: bytes) -> bool:
@@ -70,3 +89,8 @@ def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
     if len(signature) != 64 or not is_xonly(public_key):
         return False
     return bool(ssa.verify(message, public_key, signature))
+
+
+def is_secret_key(candidate: bytes) -> bool:
+    """Is this a 32-byte scalar from 1 to the group order less one?"""
+    return len(candidate) == SECRET_KEY_SIZE and bool(keys.prvkey_verify(candidate))

@@ -63,7 +63,7 @@ def kick_off(wallet: Wallet, setup: InstanceSetup) -> Prepared:
     return wallet.package("KickOff", Funded(declared.tx.with_witness(0, (signature,)), tuple(declared.spent)))
 
 
-def assert_(wallet: Wallet, setup: InstanceSetup, assertion: Assertion) -> Prepared:
+def reveal(wallet: Wallet, setup: InstanceSetup, assertion: Assertion) -> Prepared:
     """Assert: every bundle under its one-time keys, each input signed by the operator, fee from its coins."""
     declared = setup.graph["Assert"]
     items = [asserting.witness_items(setup, assertion, index) for index in range(len(declared.inputs))]

@@ -1,0 +1,132 @@
+"""Every key of every role, from one seed per role; and the addresses of those keys."""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, Self
+
+from bitcoinutils import bech32
+
+from bitvm_bridge import secp
+from bitvm_bridge.errors import BadInput
+from bitvm_bridge.params import Network
+from bitvm_bridge.taproot import tap_tweak
+
+SEED_SIZE: Final = 32
+_SALT: Final = b"bitvm-bridge/keys/1"
+
+
+class Role(StrEnum):
+    """Who a seed belongs to."""
+
+    DEPOSITOR = "depositor"
+    WITHDRAWER = "withdrawer"
+    OPERATOR = "operator"
+    COMMITTEE = "committee"
+    CHALLENGER = "challenger"
+
+
+@dataclass(frozen=True)
+class SecretKey:
+    """A secp256k1 secret key that never shows itself."""
+
+    _secret: bytes = field(repr=False)
+
+    @property
+    def public(self) -> bytes:
+        """33 bytes, compressed."""
+        return secp.public_key(self._secret)
+
+    @property
+    def xonly(self) -> bytes:
+        """32 bytes (BIP340)."""
+        return secp.xonly_public_key(self._secret)
+
+    def sign(self, message: bytes) -> bytes:
+        """BIP340 signature (64 bytes) of 32 bytes."""
+        return secp.sign(self._secret, message)
+
+    def sign_key_path(self, message: bytes) -> bytes:
+        """The same under the BIP86 output key: what spends the key's own wallet script."""
+        return secp.sign(secp.tweak_secret_key(self._secret, tap_tweak(self.xonly)), message)
+
+    def reveal(self) -> bytes:
+        """The 32 secret bytes, for a MuSig2 session."""
+        return self._secret
+
+
+@dataclass(frozen=True)
+class Seed:
+    """32 secret bytes from which every key of one role comes."""
+
+    role: Role
+    _secret: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self._secret) != SEED_SIZE:
+            raise BadInput("seed", f"{len(self._secret)} bytes", f"{SEED_SIZE} bytes")
+
+    @classmethod
+    def generate(cls, role: Role) -> Self:
+        """Fresh from the operating system's randomness."""
+        return cls(role, secrets.token_bytes(SEED_SIZE))
+
+    def wallet_key(self) -> SecretKey:
+        """The key of the role's own coins; an operator's is also its key `O` in every script."""
+        return self._key("wallet")
+
+    def committee_key(self, request_id: bytes) -> SecretKey:
+        """A committee member's key for one deposit, and for no other."""
+        return self._key("committee", request_id)
+
+    def winternitz_seed(self) -> bytes:
+        """32 bytes from which the one-time keys of every instance and value are derived."""
+        return self._expand("winternitz")
+
+    def reveal(self) -> bytes:
+        """The 32 secret bytes, for the encrypted store."""
+        return self._secret
+
+    def _key(self, purpose: str, context: bytes = b"") -> SecretKey:
+        for attempt in range(256):
+            candidate = self._expand(purpose, context + bytes([attempt]))
+            if secp.is_secret_key(candidate):
+                return SecretKey(candidate)
+        raise RuntimeError("256 scalars out of range: the hash function is broken")
+
+    def _expand(self, purpose: str, context: bytes = b"") -> bytes:
+        return hkdf_sha256(self._secret, _SALT, b"/".join((self.role.encode(), purpose.encode(), context)))
+
+
+def hkdf_sha256(secret: bytes, salt: bytes, info: bytes) -> bytes:
+    """32 bytes of HKDF-SHA256 (RFC 5869): one extract, one expand block."""
+    extracted = hmac.digest(salt, secret, hashlib.sha256)
+    return hmac.digest(extracted, info + b"\x01", hashlib.sha256)
+
+
+def address(script_pubkey: bytes, network: Network) -> str:
+    """The segwit address of a script. Raises BadInput for a script that has none."""
+    version = script_pubkey[0] - 0x50 if script_pubkey[:1] != b"\x00" else 0
+    text = bech32.encode(network.hrp, version, list(script_pubkey[2:]))
+    if text is None:
+        raise BadInput("script", script_pubkey, "a segwit output script")
+    return str(text)
+
+
+def parse_address(text: str, network: Network, field: str = "address") -> bytes:
+    """The script of a segwit address of this network. Raises BadInput, naming the network of a wrong one."""
+    hrp = text.strip().lower().rpartition("1")[0]
+    if hrp != network.hrp:
+        names = {"bc": "a mainnet", "tb": "a signet or testnet", "bcrt": "a regtest"}
+        raise BadInput(field, text, f"an address of {network} ({network.hrp}1…)" + _but(names.get(hrp)))
+    version, program = bech32.decode(network.hrp, text.strip())
+    if version is None:
+        raise BadInput(field, text, "a segwit address with a valid checksum")
+    head = bytes([0x50 + version]) if version else b"\x00"
+    return head + bytes([len(program)]) + bytes(program)
+
+
+def _but(kind: str | None) -> str:
+    return f"; it is {kind} address" if kind else ""

@@ -1,0 +1,195 @@
+"""MuSig2 (BIP327): one aggregate key, and many signatures in one session of two rounds.
+
+Round one: every member draws one nonce for each digest. Round two: every member signs each digest under the
+aggregate of all nonces. A nonce is bound to its digest when it is drawn and is gone when it has signed.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from bitvm_bridge import secp
+from bitvm_bridge.errors import BadInput, BridgeError, VerificationFailed
+from bitvm_bridge.keys import SecretKey
+
+MAX_MEMBERS: Final = 100
+
+Digests = Mapping[str, bytes]
+"""Label → the 32 bytes to sign."""
+
+
+@dataclass(frozen=True)
+class NonceUse:
+    """A nonce about to sign: the public nonce, what it signs, and the aggregate nonce it signs under."""
+
+    public_nonce: bytes
+    digest: bytes
+    aggregate: bytes
+
+
+NonceGuard = Callable[[Sequence[NonceUse]], None]
+"""Called once with every use of a round before any partial signature exists; raises to prevent them all."""
+
+
+@dataclass(frozen=True)
+class Committee:
+    """Members by name with their compressed keys (33 bytes each)."""
+
+    members: tuple[tuple[str, bytes], ...]
+
+    def __post_init__(self) -> None:
+        """Raises BadInput for no or too many members, a name or a key used twice, or a key that is no point."""
+        if not 1 <= len(self.members) <= MAX_MEMBERS:
+            raise BadInput("committee", len(self.members), f"1 to {MAX_MEMBERS} members")
+        for name, key in self.members:
+            if not secp.is_point(key):
+                raise BadInput(f"key of member {name!r}", key, "a compressed public key (33 bytes)")
+        for what, values in (("name", [name for name, _ in self.members]), ("key", [key for _, key in self.members])):
+            if len(set(values)) != len(values):
+                raise BadInput(f"committee {what}s", len(set(values)), f"{len(values)} distinct {what}s")
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names in the order in which keys are aggregated: by key (BIP327 `KeySort`)."""
+        return tuple(name for name, _ in sorted(self.members, key=lambda member: member[1]))
+
+    @cached_property
+    def keys(self) -> dict[str, bytes]:
+        """Name → key."""
+        return dict(self.members)
+
+    @cached_property
+    def aggregation(self) -> secp.KeyAggCache:
+        """The library's key aggregation."""
+        return secp.KeyAggCache([self.keys[name] for name in self.names])
+
+    @cached_property
+    def key(self) -> bytes:
+        """The aggregate key `N`: 32 bytes, x-only."""
+        return bytes(self.aggregation.pubkey_get())[1:]
+
+
+class Signer:
+    """One member's side of one session."""
+
+    def __init__(self, committee: Committee, name: str, key: SecretKey, guard: NonceGuard) -> None:
+        """Raises BadInput where the key is not the one that the committee lists under this name."""
+        if committee.keys.get(name) != key.public:
+            raise BadInput("committee member", name, "a member whose key this is")
+        self.committee = committee
+        self.name = name
+        self._key = key
+        self._guard = guard
+        self._nonces: dict[str, tuple[bytes, secp.SecretNonce]] = {}
+
+    def nonces(self, digests: Digests) -> dict[str, bytes]:
+        """Round one: a fresh public nonce (66 bytes) for each digest; nonces drawn before are forgotten."""
+        self._nonces = {
+            label: (
+                digest,
+                secp.nonce_gen(self._key.public, self._key.reveal(), digest, self.committee.aggregation),
+            )
+            for label, digest in digests.items()
+        }
+        return {label: bytes(nonce.pubnonce) for label, (_, nonce) in self._nonces.items()}
+
+    def sign(self, digests: Digests, nonces: Mapping[str, Mapping[str, bytes]]) -> dict[str, bytes]:
+        """Round two: partial signatures (32 bytes) by label; `nonces` holds every member's public nonces by name.
+
+        Raises BridgeError for a digest other than the one a nonce was drawn for, for a nonce that is gone, or where
+        this member's own nonces are not among those given.
+        """
+        taken = {label: self._take(label, digest, nonces) for label, digest in digests.items()}
+        uses = {
+            label: NonceUse(bytes(nonce.pubnonce), digests[label], _aggregate(self.committee, label, nonces))
+            for label, nonce in taken.items()
+        }
+        self._guard(list(uses.values()))
+        partial = {}
+        for label, nonce in taken.items():
+            session = secp.Session(uses[label].aggregate, digests[label], self.committee.aggregation)
+            partial[label] = bytes(nonce.partial_sign(self._key.reveal(), self.committee.aggregation, session))
+        return partial
+
+    def _take(self, label: str, digest: bytes, nonces: Mapping[str, Mapping[str, bytes]]) -> secp.SecretNonce:
+        """The nonce drawn for this label, which no later call finds again."""
+        bound, nonce = self._nonces.pop(label, (b"", None))
+        if nonce is None:
+            raise BridgeError(f"member {self.name!r}: no unused nonce for {label!r}; start a new session")
+        if bound != digest or nonces.get(self.name, {}).get(label) != bytes(nonce.pubnonce):
+            nonce.wipe()
+            what = "another digest" if bound != digest else "other nonces of this member"
+            raise BridgeError(f"member {self.name!r}: asked to sign {label!r} with {what} than in round one")
+        return nonce
+
+
+def sign_together(signers: Sequence[Signer], digests: Digests) -> dict[str, bytes]:
+    """Both rounds of a session whose members are all in this process: BIP340 signatures by label."""
+    nonces = {signer.name: signer.nonces(digests) for signer in signers}
+    partials = {signer.name: signer.sign(digests, nonces) for signer in signers}
+    return combine(signers[0].committee, digests, nonces, partials)
+
+
+def combine(
+    committee: Committee,
+    digests: Digests,
+    nonces: Mapping[str, Mapping[str, bytes]],
+    partials: Mapping[str, Mapping[str, bytes]],
+) -> dict[str, bytes]:
+    """BIP340 signatures (64 bytes) by label, from every member's nonces and partial signatures.
+
+    Raises VerificationFailed naming the first member whose contribution is missing or wrong.
+    """
+    _check_members(committee, nonces, "nonces")
+    _check_members(committee, partials, "partial signatures")
+    return {label: _combine_one(committee, label, digest, nonces, partials) for label, digest in digests.items()}
+
+
+def _combine_one(
+    committee: Committee,
+    label: str,
+    digest: bytes,
+    nonces: Mapping[str, Mapping[str, bytes]],
+    partials: Mapping[str, Mapping[str, bytes]],
+) -> bytes:
+    session = secp.Session(_aggregate(committee, label, nonces), digest, committee.aggregation)
+    for name in committee.names:
+        partial = partials[name].get(label, b"")
+        if not _partial_is_valid(committee, session, partial, nonces[name][label], name):
+            raise VerificationFailed(f"member {name!r}: the partial signature of {label!r} does not verify")
+    signature = bytes(session.partial_sig_agg([partials[name][label] for name in committee.names]))
+    if not secp.verify(committee.key, digest, signature):
+        raise VerificationFailed(f"{label!r}: the aggregate signature does not verify")
+    return signature
+
+
+def _partial_is_valid(committee: Committee, session: secp.Session, partial: bytes, nonce: bytes, name: str) -> bool:
+    try:
+        return session.partial_sig_verify(partial, nonce, committee.keys[name], committee.aggregation)
+    except ValueError:
+        return False
+
+
+def _aggregate(committee: Committee, label: str, nonces: Mapping[str, Mapping[str, bytes]]) -> bytes:
+    _check_members(committee, nonces, "nonces")
+    return bytes(secp.nonce_agg(list(_checked_nonces(committee, label, nonces))))
+
+
+def _checked_nonces(committee: Committee, label: str, nonces: Mapping[str, Mapping[str, bytes]]) -> Iterator[bytes]:
+    for name in committee.names:
+        nonce = nonces[name].get(label, b"")
+        try:
+            secp.nonce_agg([nonce])
+        except ValueError:
+            raise VerificationFailed(f"member {name!r}: the nonce of {label!r} is not valid") from None
+        yield nonce
+
+
+def _check_members(committee: Committee, contributions: Mapping[str, object], what: str) -> None:
+    for name in committee.names:
+        if name not in contributions:
+            raise VerificationFailed(f"member {name!r}: {what} are missing")
+    for name in contributions:
+        if name not in committee.keys:
+            raise VerificationFailed(f"{name!r}: sent {what} but is no member")

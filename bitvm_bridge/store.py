@@ -1,0 +1,265 @@
+"""A party's state in one SQLite file: seeds, records, and what every one-time key and nonce was used for.
+
+What a signature was used for is committed, with a full sync, before the signature exists. A crash can lose a
+signature that was never sent; it can never make a second one.
+"""
+
+import hashlib
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Self
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+from bitvm_bridge.errors import BadInput, BridgeError
+from bitvm_bridge.keys import Role, Seed
+from bitvm_bridge.params import Network
+from bitvm_bridge.signing.musig import NonceUse
+from bitvm_bridge.transaction import OutPoint, Transaction
+
+FILE_NAME: Final = "bridge.sqlite"
+SCHEMA_VERSION: Final = 1
+LOCK_TIMEOUT: Final = 5.0
+"""seconds to wait for another process that is writing."""
+SCRYPT_N: Final = 1 << 15
+"""Cost of one passphrase guess: 32 MiB of memory (RFC 7914, r = 8, p = 1)."""
+_NONCE_SIZE: Final = 12
+_SCHEMA: Final = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE seeds (
+    role TEXT NOT NULL, name TEXT NOT NULL, secret BLOB NOT NULL, PRIMARY KEY (role, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE records (
+    kind TEXT NOT NULL, id BLOB NOT NULL, document BLOB NOT NULL, PRIMARY KEY (kind, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE one_time_keys (
+    instance BLOB NOT NULL, slot INTEGER NOT NULL, message BLOB NOT NULL, PRIMARY KEY (instance, slot)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE nonces (
+    public_nonce BLOB PRIMARY KEY, digest BLOB NOT NULL, aggregate BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE coins (outpoint BLOB PRIMARY KEY, purpose TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE transactions (
+    number INTEGER PRIMARY KEY, owner BLOB NOT NULL, name TEXT NOT NULL, txid BLOB NOT NULL UNIQUE, raw BLOB NOT NULL
+) STRICT;
+"""
+
+
+class Store:
+    """One party's state on one network. Not shared between threads; other processes wait their turn to write."""
+
+    def __init__(self, connection: sqlite3.Connection, key: bytes | None, plain: bool) -> None:
+        """Use `Store.open`."""
+        self._db = connection
+        self._key = key
+        self._plain = plain
+
+    @classmethod
+    def open(
+        cls, home: Path, network: Network, *, passphrase: str | None = None, insecure_plain_keys: bool = False
+    ) -> Self:
+        """Open, or create, the store in `home`.
+
+        Without a passphrase, and with keys encrypted, everything but the seeds can be read and written. Raises
+        BadInput for a wrong passphrase, a store of another network or made by a newer version, and for plain keys
+        outside regtest or mixed with encrypted ones.
+        """
+        if insecure_plain_keys and network is not Network.REGTEST:
+            raise BadInput("--insecure-plain-keys", network, "used on regtest only")
+        connection = _connect(home)
+        try:
+            _migrate(connection, home, network, insecure_plain_keys)
+            meta = dict(connection.execute("SELECT name, value FROM meta"))
+            plain = meta["keys"] == b"plain"
+            if insecure_plain_keys and not plain:
+                raise BadInput("--insecure-plain-keys", home, "a store whose keys are plain; this one encrypts them")
+            key = None if plain or passphrase is None else _unlock(connection, meta, passphrase)
+        except BaseException:
+            connection.close()
+            raise
+        return cls(connection, key, plain)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All writes inside happen, or none. Raises BridgeError where another process holds the store."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            raise BridgeError(f"store: {error}; is another bitvm-bridge writing?") from None
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def add_seed(self, name: str, seed: Seed) -> None:
+        """Keep a seed under a name of its role. Raises BadInput where the name is taken."""
+        secret = self._encrypt(seed.role, name, seed.reveal())
+        with self.transaction():
+            if self._db.execute("SELECT 1 FROM seeds WHERE role = ? AND name = ?", (seed.role, name)).fetchone():
+                raise BadInput(f"{seed.role} name", name, "a name that has no key yet")
+            self._db.execute("INSERT INTO seeds VALUES (?, ?, ?)", (seed.role, name, secret))
+
+    def seed(self, role: Role, name: str) -> Seed:
+        """A seed by role and name. Raises BadInput where there is none, or where its passphrase was not given."""
+        row = self._db.execute("SELECT secret FROM seeds WHERE role = ? AND name = ?", (role, name)).fetchone()
+        if row is None:
+            known = ", ".join(self.seed_names(role)) or f"none; make one with `{role} keygen`"
+            raise BadInput(f"{role} name", name, f"a known name ({known})")
+        return Seed(role, self._decrypt(role, name, row[0]))
+
+    def seed_names(self, role: Role) -> list[str]:
+        """Names that have a seed of this role."""
+        rows = self._db.execute("SELECT name FROM seeds WHERE role = ? ORDER BY name", (role,))
+        return [name for (name,) in rows]
+
+    def put(self, kind: str, key: bytes, document: bytes) -> None:
+        """Keep a document, replacing an earlier one."""
+        with self.transaction():
+            self._db.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", (kind, key, document))
+
+    def get(self, kind: str, key: bytes) -> bytes | None:
+        """A document, or None."""
+        row = self._db.execute("SELECT document FROM records WHERE kind = ? AND id = ?", (kind, key)).fetchone()
+        return row[0] if row else None
+
+    def keys(self, kind: str) -> list[bytes]:
+        """The ids of every document of a kind."""
+        return [key for (key,) in self._db.execute("SELECT id FROM records WHERE kind = ? ORDER BY id", (kind,))]
+
+    def bind_one_time_keys(self, instance: bytes, messages: Sequence[bytes]) -> None:
+        """Bind key `i` of an instance to message `i`, all or none, before any of them signs.
+
+        The same messages again are fine. Raises BridgeError where a key has signed another message.
+        """
+        with self.transaction():
+            for slot, message in enumerate(messages):
+                query = "SELECT message FROM one_time_keys WHERE instance = ? AND slot = ?"
+                row = self._db.execute(query, (instance, slot)).fetchone()
+                if row is None:
+                    self._db.execute("INSERT INTO one_time_keys VALUES (?, ?, ?)", (instance, slot, message))
+                elif row[0] != message:
+                    raise BridgeError(
+                        f"assertion: instance {instance.hex()[:16]}… has already signed another value {slot}; "
+                        "a one-time key never signs twice"
+                    )
+
+    def bind_nonces(self, uses: Sequence[NonceUse]) -> None:
+        """Record what each nonce signs, all or none. Raises BridgeError where one was ever used before."""
+        with self.transaction():
+            for use in uses:
+                try:
+                    row = (use.public_nonce, use.digest, use.aggregate)
+                    self._db.execute("INSERT INTO nonces VALUES (?, ?, ?)", row)
+                except sqlite3.IntegrityError:
+                    raise BridgeError("MuSig2: a nonce has already signed; start a new session") from None
+
+    def reserve_coin(self, outpoint: OutPoint, purpose: str) -> None:
+        """Set a coin aside. Raises BridgeError where it already serves another purpose."""
+        with self.transaction():
+            key = outpoint.serialize()
+            row = self._db.execute("SELECT purpose FROM coins WHERE outpoint = ?", (key,)).fetchone()
+            if row is not None and row[0] != purpose:
+                raise BridgeError(f"coin {outpoint}: already reserved for {row[0]}, wanted for {purpose}")
+            self._db.execute("INSERT OR IGNORE INTO coins VALUES (?, ?)", (key, purpose))
+
+    def reserved_coins(self) -> dict[OutPoint, str]:
+        """Every coin set aside, and what for."""
+        rows = self._db.execute("SELECT outpoint, purpose FROM coins")
+        return {OutPoint(raw[:32], int.from_bytes(raw[32:], "little")): purpose for raw, purpose in rows}
+
+    def record_transaction(self, owner: bytes, name: str, tx: Transaction) -> None:
+        """Remember a transaction of a deposit or instance; the same one again changes nothing."""
+        with self.transaction():
+            row = (owner, name, tx.txid, tx.serialize())
+            self._db.execute("INSERT OR IGNORE INTO transactions (owner, name, txid, raw) VALUES (?, ?, ?, ?)", row)
+
+    def transactions(self, owner: bytes) -> list[tuple[str, Transaction]]:
+        """(name, transaction) of everything remembered for a deposit or instance, oldest first."""
+        rows = self._db.execute("SELECT name, raw FROM transactions WHERE owner = ? ORDER BY number", (owner,))
+        return [(name, Transaction.parse(raw)) for name, raw in rows]
+
+    def _encrypt(self, role: Role, name: str, secret: bytes) -> bytes:
+        if self._plain:
+            return secret
+        nonce = secrets.token_bytes(_NONCE_SIZE)
+        return nonce + ChaCha20Poly1305(self._unlocked()).encrypt(nonce, secret, _label(role, name))
+
+    def _decrypt(self, role: Role, name: str, sealed: bytes) -> bytes:
+        if self._plain:
+            return sealed
+        cipher = ChaCha20Poly1305(self._unlocked())
+        try:
+            return cipher.decrypt(sealed[:_NONCE_SIZE], sealed[_NONCE_SIZE:], _label(role, name))
+        except InvalidTag:
+            raise BridgeError(f"store: the {role} key {name!r} is damaged") from None
+
+    def _unlocked(self) -> bytes:
+        if self._key is None:
+            raise BadInput("passphrase", "none", "given: the keys of this store are encrypted")
+        return self._key
+
+
+def _label(role: Role, name: str) -> bytes:
+    return f"{role}/{name}".encode()
+
+
+def _connect(home: Path) -> sqlite3.Connection:
+    """The database with full sync and write-ahead log; the file is readable by its owner alone."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(home / FILE_NAME, os.O_CREAT, 0o600))
+        connection = sqlite3.connect(home / FILE_NAME, timeout=LOCK_TIMEOUT, isolation_level=None)
+    except (OSError, sqlite3.Error) as error:
+        raise BadInput("--datadir", home, f"a folder to write to ({error})") from None
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise BadInput("--datadir", home, f"a folder with a readable {FILE_NAME} ({error})") from None
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, home: Path, network: Network, plain: bool) -> None:
+    """Create the schema in an empty file; refuse one of another version or network."""
+    connection.execute("BEGIN IMMEDIATE")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == 0:
+        for statement in _SCHEMA.split(";\n"):
+            connection.execute(statement)
+        keys = b"plain" if plain else b"encrypted"
+        rows = [("network", network.encode()), ("keys", keys), ("salt", secrets.token_bytes(16))]
+        connection.executemany("INSERT INTO meta VALUES (?, ?)", rows)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute("COMMIT")
+    if version not in (0, SCHEMA_VERSION):
+        raise BadInput("--datadir", home, f"a store of schema {SCHEMA_VERSION}; this one has schema {version}")
+    (found,) = connection.execute("SELECT value FROM meta WHERE name = 'network'").fetchone()
+    if found != network.encode():
+        raise BadInput("--datadir", home, f"a store of {network}; this one is of {found.decode()}")
+
+
+def _unlock(connection: sqlite3.Connection, meta: dict[str, bytes], passphrase: str) -> bytes:
+    """The key of a passphrase; the first one ever given becomes the store's. Raises BadInput for a wrong one."""
+    key = hashlib.scrypt(passphrase.encode(), salt=meta["salt"], n=SCRYPT_N, r=8, p=1, maxmem=64 << 20, dklen=32)
+    cipher = ChaCha20Poly1305(key)
+    if "check" not in meta:
+        nonce = secrets.token_bytes(_NONCE_SIZE)
+        connection.execute("INSERT INTO meta VALUES ('check', ?)", (nonce + cipher.encrypt(nonce, b"", b"check"),))
+        return key
+    try:
+        cipher.decrypt(meta["check"][:_NONCE_SIZE], meta["check"][_NONCE_SIZE:], b"check")
+    except InvalidTag:
+        raise BadInput("passphrase", "the one given", "the passphrase of this store") from None
+    return key

@@ -1,0 +1,136 @@
+"""What every command shares: where the state is, which node answers, how data and prose are printed."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import update_wrapper
+from pathlib import Path
+from typing import Any, Final, ParamSpec, TypeVar
+
+import click
+
+from bitvm_bridge.chain.node import Node
+from bitvm_bridge.documents import encode
+from bitvm_bridge.errors import BadInput, BridgeError
+from bitvm_bridge.params import Network
+from bitvm_bridge.store import Store
+
+P = ParamSpec("P")
+R = TypeVar("R")
+EMBEDDED: Final = "embedded"
+BITCOIND: Final = "bitcoind"
+
+
+@dataclass(frozen=True)
+class RpcOptions:
+    """How to reach bitcoind, as in bitcoin-cli; None where the option was not given."""
+
+    rpcconnect: str | None = None
+    rpcport: int | None = None
+    rpcuser: str | None = None
+    rpcpassword: str | None = field(default=None, repr=False)
+    rpccookiefile: Path | None = None
+    rpcwallet: str | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The options that were given."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class App:
+    """The options before the command."""
+
+    network: Network
+    datadir: Path
+    node_kind: str
+    rpc: RpcOptions
+    json: bool
+    plain_keys: bool
+    passphrase: str | None = field(repr=False)
+
+    @property
+    def home(self) -> Path:
+        """The network's own folder."""
+        return self.datadir / str(self.network)
+
+    @contextmanager
+    def node(self) -> Iterator[Node]:
+        """The chosen node, closed afterwards."""
+        node = self._connect()
+        try:
+            yield node
+        finally:
+            node.close()
+
+    def _connect(self) -> Node:
+        if self.node_kind == EMBEDDED:
+            from bitvm_bridge.chain.embedded import EmbeddedNode
+
+            return EmbeddedNode(self.home / "chain")
+        from bitvm_bridge.chain.bitcoind import BitcoindNode
+        from bitvm_bridge.chain.rpc import from_options
+
+        return BitcoindNode(from_options(self.network, **self.rpc.given()), self.network)
+
+    @contextmanager
+    def store(self) -> Iterator[Store]:
+        """The state of this network, closed afterwards; a missing passphrase is asked for on a terminal."""
+        passphrase = self.passphrase
+        if passphrase is None and not self.plain_keys and sys.stdin.isatty():
+            passphrase = click.prompt("Passphrase", hide_input=True, err=True)
+        store = Store.open(self.home, self.network, passphrase=passphrase, insecure_plain_keys=self.plain_keys)
+        try:
+            yield store
+        finally:
+            store.close()
+
+
+pass_app = click.make_pass_decorator(App)
+
+
+def say(text: str) -> None:
+    """Prose, on stderr."""
+    click.echo(text, err=True)
+
+
+def emit(app: App, document: dict[str, Any], text: str) -> None:
+    """Data, on stdout: `text` for people and pipes, or the document with --json."""
+    click.echo(encode(document).decode().rstrip() if app.json else text)
+
+
+def read_file(path: str, field_name: str) -> bytes:
+    """The bytes of a file, or of stdin for `-`. Raises BadInput."""
+    try:
+        with click.open_file(path, "rb") as stream:
+            return bytes(stream.read())
+    except OSError as error:
+        raise BadInput(field_name, path, f"a readable file ({error.strerror})") from None
+
+
+def write_file(path: str, data: bytes, field_name: str = "--out") -> None:
+    """Write to a file, all of it or nothing, or to stdout for `-`. Raises BadInput."""
+    if path == "-":
+        click.get_binary_stream("stdout").write(data)
+        return
+    target = Path(path)
+    part = target.with_name(target.name + ".part")
+    try:
+        part.write_bytes(data)
+        part.replace(target)
+    except OSError as error:
+        raise BadInput(field_name, path, f"a writable file ({error.strerror})") from None
+
+
+def refusals_exit(run: Callable[P, R]) -> Callable[P, R]:
+    """Turn every refusal into one line on stderr and its exit code."""
+
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return run(*args, **kwargs)
+        except BridgeError as error:
+            say(f"error: {error}")
+            sys.exit(error.exit_code)
+
+    return update_wrapper(wrapped, run)

@@ -1,0 +1,342 @@
+"""Five plays of the protocol, each from the first coin to the last, on any regtest node.
+
+A play uses the same functions as the commands of each role; it only decides who does what, and mines.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from bitvm_bridge.chain.node import Node
+from bitvm_bridge.dispute import assertion as asserting
+from bitvm_bridge.errors import BridgeError, NodeRejected
+from bitvm_bridge.keys import Role, Seed
+from bitvm_bridge.linter import check
+from bitvm_bridge.params import Params
+from bitvm_bridge.program import ProgramSpec
+from bitvm_bridge.protocol import Request, wallet_script
+from bitvm_bridge.roles import challenger, committee, depositor, operator, withdrawer
+from bitvm_bridge.setup import DepositSetup, InstanceSetup
+from bitvm_bridge.signing.bundle import Bundle
+from bitvm_bridge.signing.musig import Committee, NonceUse, Signer, sign_together
+from bitvm_bridge.transaction import Transaction, TxOut
+from bitvm_bridge.wallet import Prepared, Wallet
+
+COIN: Final = 100_000_000
+PARTIES: Final = {
+    Role.DEPOSITOR: (2 * COIN,),
+    Role.WITHDRAWER: (10_000,),
+    Role.OPERATOR: (2 * COIN, COIN, COIN // 100, COIN // 100),
+    Role.CHALLENGER: (COIN, COIN // 100),
+}
+"""sat that each party starts a play with, coin by coin."""
+RECEIVER: Final = bytes.fromhex("00112233445566778899aabbccddeeff00112233")
+"""The layer-2 address that the plays credit."""
+MEMBERS: Final = ("alice", "bob", "carol")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A transaction that confirmed, and what it means."""
+
+    name: str
+    txid: str
+    vsize: int
+    weight: int
+    fee: int
+    height: int
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A transaction that the node was right to refuse."""
+
+    name: str
+    reason: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A play that has ended: `balances` has what each party gained (sat; negative for a loss)."""
+
+    name: str
+    title: str
+    steps: tuple[Step | Refusal, ...]
+    balances: dict[str, int]
+
+    @property
+    def transactions(self) -> list[Step]:
+        """What confirmed, in order."""
+        return [step for step in self.steps if isinstance(step, Step)]
+
+
+Tell = Callable[[Step | Refusal], None]
+
+
+@dataclass
+class Stage:
+    """A node, fresh keys for every role, and a ledger of what happened."""
+
+    node: Node
+    miner: Wallet
+    params: Params
+    spec: ProgramSpec
+    tell: Tell
+    fee_rate: float = 2.0
+    steps: list[Step | Refusal] = field(default_factory=list)
+    seeds: dict[Role, Seed] = field(init=False)
+    members: dict[str, Seed] = field(init=False)
+    wallets: dict[Role, Wallet] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.seeds = {role: Seed.generate(role) for role in PARTIES}
+        self.members = {name: Seed.generate(Role.COMMITTEE) for name in MEMBERS}
+        self.wallets = {role: Wallet(seed.wallet_key(), self.node, self.fee_rate) for role, seed in self.seeds.items()}
+        outputs = [
+            TxOut(amount, self.wallets[role].script_pubkey) for role, coins in PARTIES.items() for amount in coins
+        ]
+        self.node.broadcast(self.miner.pay(outputs).tx)
+        self.mine(1)
+
+    def mine(self, blocks: int) -> None:
+        """Pass the time; subsidies go to the miner."""
+        self.node.mine(blocks, self.miner.script_pubkey)
+
+    def mine_to(self, height: int) -> None:
+        """Mine until the tip is at `height`."""
+        if (missing := height - self.node.height()) > 0:
+            self.mine(missing)
+
+    def confirm(self, prepared: Prepared, meaning: str) -> int:
+        """Send a transaction, mine it, write it down; returns its height.
+
+        What is too heavy for the relay network goes to the miner directly.
+        """
+        if prepared.relayable:
+            verdict = prepared.test(self.node)
+            if not verdict.allowed:
+                raise NodeRejected(f"{prepared.name}: {verdict.reason}")
+            prepared.send(self.node)
+            self.mine(1)
+        else:
+            self.node.mine_transactions(prepared.transactions)
+        height = self.node.height()
+        self._note(Step(*_measure(prepared.name, prepared.tx, prepared.parent.fee), height, meaning))
+        if prepared.child is not None:
+            name = f"{prepared.name} fee"
+            self._note(Step(*_measure(name, prepared.child.tx, prepared.child.fee), height, "child that pays the fee"))
+        return height
+
+    def refused(self, prepared: Prepared, meaning: str) -> None:
+        """The node must refuse this now. Raises BridgeError where it does not."""
+        verdict = prepared.test(self.node)
+        if verdict.allowed:
+            raise BridgeError(f"{prepared.name}: the node accepts it, and must not")
+        self._note(Refusal(prepared.name, verdict.reason, meaning))
+
+    def _note(self, step: Step | Refusal) -> None:
+        self.steps.append(step)
+        self.tell(step)
+
+    def balances(self) -> dict[str, int]:
+        """What each party has gained since the play began (sat)."""
+        return {
+            str(role): sum(coin.output.amount for coin in self.wallets[role].coins()) - sum(PARTIES[role])
+            for role in PARTIES
+        }
+
+
+def _measure(name: str, tx: Transaction, fee: int) -> tuple[str, str, int, int, int]:
+    return name, tx.txid_hex, tx.vsize, tx.weight, fee
+
+
+def deposit(stage: Stage) -> DepositSetup:
+    """The depositor asks and pays."""
+    request = Request(stage.params, stage.seeds[Role.DEPOSITOR].wallet_key().xonly, RECEIVER)
+    keys = {name: seed.committee_key(request.id) for name, seed in stage.members.items()}
+    members = Committee(tuple((name, key.public) for name, key in keys.items()))
+    prepared, setup = depositor.deposit(stage.wallets[Role.DEPOSITOR], request, members)
+    stage.confirm(prepared, "the depositor pays into the deposit")
+    return setup
+
+
+def _signers(stage: Stage, setup: DepositSetup) -> list[Signer]:
+    used: set[bytes] = set()
+
+    def guard(uses: Sequence[NonceUse]) -> None:
+        for use in uses:
+            if use.public_nonce in used:
+                raise BridgeError("a nonce was about to be used twice")
+            used.add(use.public_nonce)
+
+    return [
+        Signer(setup.committee, name, seed.committee_key(setup.request.id), guard)
+        for name, seed in stage.members.items()
+    ]
+
+
+def set_up(stage: Stage) -> Bundle:
+    """From a deposit to a vault: one operator joins, the committee signs its graph, and PegIn last."""
+    deposited = deposit(stage)
+    wallet = stage.wallets[Role.OPERATOR]
+    prepared, setup = operator.claim_funding(
+        wallet, deposited, stage.spec, stage.seeds[Role.OPERATOR].winternitz_seed()
+    )
+    stage.confirm(prepared, "the operator sets its claim coin aside")
+    check(setup.graph)
+    signatures = sign_together(_signers(stage, deposited), committee.bundle_digests(setup))
+    bundle = committee.assemble(setup, signatures, operator.sign_challenge(setup, wallet.key))
+    peg_in = sign_together(_signers(stage, deposited), committee.peg_in_digest(deposited, [bundle]))
+    stage.confirm(
+        depositor.peg_in(stage.wallets[Role.DEPOSITOR], deposited, peg_in["PegIn.deposit"]),
+        "the committee has signed every graph, and moves the deposit into the vault",
+    )
+    return bundle
+
+
+def pay_out(stage: Stage, setup: InstanceSetup) -> None:
+    """A user withdraws on the second layer; the operator pays it from its own coins, less its fee."""
+    wallet = stage.wallets[Role.WITHDRAWER]
+    payout = TxOut(stage.params.peg_in * 99 // 100, wallet.script_pubkey)
+    withdrawal = withdrawer.request(wallet.key, wallet.coins()[0], payout)
+    stage.confirm(
+        operator.peg_out(stage.wallets[Role.OPERATOR], setup, withdrawal), "the operator pays the withdrawing user"
+    )
+
+
+def kick_off(stage: Stage, setup: InstanceSetup, meaning: str) -> int:
+    """The operator claims; returns the height of KickOff."""
+    return stage.confirm(operator.kick_off(stage.wallets[Role.OPERATOR], setup), meaning)
+
+
+def _assert(stage: Stage, setup: InstanceSetup, values: Sequence[bytes], meaning: str) -> Transaction:
+    assertion = asserting.sign(setup, stage.seeds[Role.OPERATOR].winternitz_seed(), values)
+    prepared = operator.reveal(stage.wallets[Role.OPERATOR], setup, assertion)
+    stage.confirm(prepared, meaning)
+    return prepared.tx
+
+
+def _take(stage: Stage, prepared: Prepared, valid_from: int, meaning: str) -> None:
+    """One block early it must be refused; on time it pays."""
+    stage.mine_to(valid_from - 2)
+    stage.refused(prepared, "one block early")
+    stage.mine_to(valid_from - 1)
+    stage.confirm(prepared, meaning)
+
+
+def happy(stage: Stage) -> None:
+    """An honest claim that nobody challenges."""
+    bundle = set_up(stage)
+    pay_out(stage, bundle.setup)
+    height = kick_off(stage, bundle.setup, "the operator claims the deposit and puts its bond at risk")
+    take = operator.happy_take(stage.wallets[Role.OPERATOR], bundle)
+    _take(stage, take, height + stage.params.happy_csv, "no challenge: the operator takes deposit and bond")
+
+
+def challenged(stage: Stage) -> None:
+    """An honest claim that is challenged, proved, and paid."""
+    bundle = set_up(stage)
+    pay_out(stage, bundle.setup)
+    height = kick_off(stage, bundle.setup, "the operator claims the deposit and puts its bond at risk")
+    stage.confirm(challenger.challenge(stage.wallets[Role.CHALLENGER], bundle), "a challenger pays to see the proof")
+    stage.mine_to(height + stage.params.happy_csv)
+    stage.refused(operator.happy_take(stage.wallets[Role.OPERATOR], bundle), "the challenge spent what it needs")
+    sent = _assert(
+        stage, bundle.setup, bundle.setup.program.run(), "the operator reveals every step of its computation"
+    )
+    _nothing_to_disprove(stage, bundle, sent)
+    take = operator.unhappy_take(stage.wallets[Role.OPERATOR], bundle)
+    _take(stage, take, height + stage.params.unhappy_csv, "nothing was disproved: the operator takes deposit and bond")
+
+
+def _nothing_to_disprove(stage: Stage, bundle: Bundle, sent: Transaction) -> None:
+    assertion = asserting.read(bundle.setup, [sent])
+    try:
+        challenger.disprove(stage.wallets[Role.CHALLENGER], bundle, assertion)
+    except BridgeError as error:
+        stage._note(Refusal("Disprove", str(error), "the challenger finds no wrong step"))
+        return
+    raise BridgeError("Disprove: built against a correct assertion")
+
+
+def fraud(stage: Stage) -> None:
+    """A false claim: the operator paid nobody, is challenged, and asserts a wrong step."""
+    bundle = set_up(stage)
+    height = kick_off(stage, bundle.setup, "the operator claims although it paid nobody")
+    stage.confirm(challenger.challenge(stage.wallets[Role.CHALLENGER], bundle), "a challenger pays to see the proof")
+    sent = _assert(stage, bundle.setup, lie(bundle.setup), "the operator asserts a computation with one wrong step")
+    assertion = asserting.read(bundle.setup, [sent])
+    prepared = challenger.disprove(stage.wallets[Role.CHALLENGER], bundle, assertion)
+    stage.confirm(prepared, "the wrong step is proved on Bitcoin: half the bond burns, the rest is the challenger's")
+    stage.mine_to(height + stage.params.unhappy_csv)
+    stage.refused(operator.unhappy_take(stage.wallets[Role.OPERATOR], bundle), "the disproof spent what it needs")
+
+
+def lie(setup: InstanceSetup) -> list[bytes]:
+    """An assertion whose middle step is wrong and whose later steps follow from the wrong one."""
+    values: list[bytes] = []
+    chunks = setup.program.chunks
+    for index, chunk in enumerate(chunks):
+        value = chunk.execute([values[i] for i in chunk.inputs])
+        values.append(bytes([value[0] ^ 1]) + value[1:] if index == len(chunks) // 2 else value)
+    return values
+
+
+def silent(stage: Stage) -> None:
+    """A claim that is challenged and never answered."""
+    bundle = set_up(stage)
+    height = kick_off(stage, bundle.setup, "the operator claims although it paid nobody")
+    stage.confirm(challenger.challenge(stage.wallets[Role.CHALLENGER], bundle), "a challenger pays to see the proof")
+    timeout = challenger.assert_timeout(stage.wallets[Role.CHALLENGER], bundle, 0)
+    _take(
+        stage,
+        timeout,
+        height + stage.params.timeout_csv,
+        "no assertion in time: half the bond burns, the rest is the challenger's",
+    )
+
+
+def refund(stage: Stage) -> None:
+    """A deposit that the committee never confirms."""
+    deposited = deposit(stage)
+    height = stage.node.height()
+    key = stage.seeds[Role.DEPOSITOR].wallet_key()
+    prepared = depositor.refund(stage.wallets[Role.DEPOSITOR], deposited, key)
+    _take(
+        stage, prepared, height + stage.params.refund_delay, "the committee was silent: the depositor has it all back"
+    )
+
+
+STORIES: Final[dict[str, Callable[[Stage], None]]] = {
+    "happy": happy,
+    "challenged": challenged,
+    "fraud": fraud,
+    "silent": silent,
+    "refund": refund,
+}
+
+
+def open_stage(node: Node, fee_rate: float = 2.0) -> Wallet:
+    """A miner with mature coins."""
+    miner = Wallet(Seed.generate(Role.CHALLENGER).wallet_key(), node, fee_rate)
+    node.mine(101, wallet_script(miner.key.xonly))
+    return miner
+
+
+def play(
+    names: Sequence[str],
+    node: Node,
+    miner: Wallet,
+    params: Params,
+    spec: ProgramSpec,
+    tell: Callable[[str, Step | Refusal], None],
+) -> Iterator[Outcome]:
+    """Play stories one after another on one chain. Raises BridgeError where one does not end as it must."""
+    for name in names:
+        story = STORIES[name]
+        stage = Stage(node, miner, params, spec, lambda step, name=name: tell(name, step))
+        story(stage)
+        title = (story.__doc__ or "").strip()
+        yield Outcome(name, title, tuple(stage.steps), stage.balances())
