@@ -23,7 +23,10 @@ MEDIAN_SPAN: Final = 11
 
 
 class EmbeddedNode:
-    """A node of its own: its chain and mempool live in a directory, which one process at a time may hold open."""
+    """A node of its own: its chain and mempool live in a directory, which one process at a time may hold open.
+
+    The chain reaches the disk when the node closes; a process that is killed loses the blocks it mined.
+    """
 
     name = "embedded"
 
@@ -34,24 +37,21 @@ class EmbeddedNode:
         """
         if network is not Network.REGTEST:
             raise BadInput("network", network, "regtest, the only chain that a node without peers can have")
-        self.network = network
+        self.network: Network = network
         self._mempool_file = datadir / "mempool.hex"
-        self._held = ExitStack()
+        self._refused = 0
+        self._open = True
         datadir.mkdir(parents=True, exist_ok=True)
-        try:
-            self._held.enter_context(_lock(datadir / ".lock"))
+        with ExitStack() as held:
+            held.enter_context(_lock(datadir / ".lock"))
             self._kernel = Kernel(datadir)
-            self._held.callback(self._kernel.close)
+            held.callback(self._kernel.close)
             self._index = _Index()
             for height in range(self._kernel.height + 1):
                 self._index.add(self._kernel.raw_block(height))
-        except BaseException:
-            self._held.close()
-            raise
-        self._refused = 0
-        self._open = True
-        self._mempool = Mempool(self._index)
-        self._mempool.restore(_read_transactions(self._mempool_file))
+            self._mempool = Mempool(self._index)
+            self._mempool.restore(_read_transactions(self._mempool_file))
+            self._held = held.pop_all()
 
     def height(self) -> int:
         """Height of the best chain."""

@@ -248,7 +248,7 @@ class Mempool:
         if fee < needed:
             raise NodeRejected(f"insufficient fee (a replacement must pay {needed} sat, not {fee})")
         if any(fee * old.vsize <= old.fee * vsize for old in map(self.__getitem__, removed)):
-            raise NodeRejected("insufficient fee (a replacement must have a higher feerate)")
+            raise NodeRejected("replacement-failed (a replacement must have a higher feerate)")
 
     def _check_cluster(self, entries: Sequence[Entry], removed: set[bytes]) -> None:
         """All that hangs together with the newcomers, in both directions."""
