@@ -100,7 +100,9 @@ class Field:
     owner: "type[Template]"
 
     def __set_name__(self, owner: "type[Template]", name: str) -> None:
-        self.name, self.owner = name, owner
+        """A field belongs to the first class that declares it; a later one only refers to it (`indexed`)."""
+        if not hasattr(self, "owner"):
+            self.name, self.owner = name, owner
 
 
 class InputField(Field):

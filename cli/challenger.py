@@ -1,0 +1,136 @@
+"""`bitvm-bridge challenger`: anyone who watches claims."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from bitvm_bridge.chain.node import Node
+from bitvm_bridge.dispute import assertion as asserting
+from bitvm_bridge.dispute import disprove as dispute
+from bitvm_bridge.dispute.assertion import Assertion
+from bitvm_bridge.errors import BridgeError
+from bitvm_bridge.keys import Role
+from bitvm_bridge.roles import challenger as role
+from bitvm_bridge.setup import InstanceSetup
+from bitvm_bridge.signing.bundle import Bundle
+from bitvm_bridge.transaction import Transaction
+from bitvm_bridge.wallet import Prepared, Wallet
+from cli import records
+from cli.app import App, emit, pass_app, read_file, refusals_exit
+from cli.keys import add_key_commands, name_option
+from cli.sending import finish, open_wallet, sending_options, take_sending
+
+
+@click.group()
+def challenger() -> None:
+    """Challenge claims, check assertions, prove false ones wrong.
+
+    \b
+    bitvm-bridge challenger keygen
+    bitvm-bridge challenger challenge INSTANCE --broadcast
+    bitvm-bridge challenger check INSTANCE
+    bitvm-bridge challenger disprove INSTANCE --broadcast
+    """
+
+
+add_key_commands(challenger, Role.CHALLENGER)
+
+Make = Callable[[Wallet, Bundle, Node], Prepared]
+
+
+def _send(app: App, instance: str, name: str, options: dict[str, Any], make: Make) -> None:
+    sending = take_sending(options)
+    with app.store() as store, app.node() as node:
+        bundle = records.load_bundle(store, instance)
+        wallet = open_wallet(store, node, Role.CHALLENGER, name, sending)
+        finish(app, store, node, sending, bundle.setup.id, make(wallet, bundle, node))
+
+
+@challenger.command()
+@click.argument("instance")
+@name_option(Role.CHALLENGER)
+@sending_options
+@pass_app
+@refusals_exit
+def challenge(app: App, instance: str, name: str, **options: Any) -> None:
+    """Make Challenge: pay the operator of INSTANCE to prove its claim."""
+    _send(app, instance, name, options, lambda wallet, bundle, _: role.challenge(wallet, bundle))
+
+
+@challenger.command("assert-timeout")
+@click.argument("instance")
+@click.option("--index", type=int, default=0, show_default=True, help="Which assert connector was kept back.")
+@name_option(Role.CHALLENGER)
+@sending_options
+@pass_app
+@refusals_exit
+def assert_timeout(app: App, instance: str, index: int, name: str, **options: Any) -> None:
+    """Make AssertTimeout: the operator of INSTANCE did not answer in time."""
+    _send(app, instance, name, options, lambda wallet, bundle, _: role.assert_timeout(wallet, bundle, index))
+
+
+@challenger.command()
+@click.argument("instance")
+@name_option(Role.CHALLENGER)
+@sending_options
+@pass_app
+@refusals_exit
+def forfeit(app: App, instance: str, name: str, **options: Any) -> None:
+    """Make Forfeit: the claim of INSTANCE was abandoned."""
+    _send(app, instance, name, options, lambda wallet, bundle, _: role.forfeit(wallet, bundle))
+
+
+def assertion_file_option(command: Any) -> Any:
+    """--assertion: a raw Assert instead of the chain's."""
+    text = "Raw Assert transaction in hex [the confirmed one]."
+    return click.option("--assertion", "raw", metavar="FILE", help=text)(command)
+
+
+@challenger.command()
+@click.argument("instance")
+@assertion_file_option
+@pass_app
+@refusals_exit
+def check(app: App, instance: str, raw: str | None) -> None:
+    """Read the assertion of INSTANCE and say which step is the first wrong one, if any."""
+    with app.store() as store, app.node() as node:
+        setup = records.load_instance(store, instance)
+        assertion = _read(setup, node, raw)
+    wrong = setup.program.first_wrong(assertion.values)
+    document: dict[str, Any] = {"instance": setup.id.hex(), "correct": wrong is None}
+    if wrong is None:
+        emit(app, document, "the assertion is correct")
+        return
+    proof = dispute.prove(setup, assertion)
+    document |= {"chunk": proof.leaf, "claimed": proof.claimed.hex(), "computed": proof.computed.hex()}
+    emit(app, document, f"{proof.leaf} is wrong: claimed {proof.claimed.hex()}, computed {proof.computed.hex()}")
+
+
+@challenger.command()
+@click.argument("instance")
+@assertion_file_option
+@name_option(Role.CHALLENGER)
+@sending_options
+@pass_app
+@refusals_exit
+def disprove(app: App, instance: str, raw: str | None, name: str, **options: Any) -> None:
+    """Make Disprove: show on Bitcoin that a step of INSTANCE's assertion is wrong."""
+    _send(
+        app,
+        instance,
+        name,
+        options,
+        lambda wallet, bundle, node: role.disprove(wallet, bundle, _read(bundle.setup, node, raw)),
+    )
+
+
+def _read(setup: InstanceSetup, node: Node, raw: str | None) -> Assertion:
+    """The assertion from a file, or from the confirmed transactions that spend the assert connectors."""
+    if raw is not None:
+        text = read_file(raw, "--assertion").decode("ascii", "replace")
+        return asserting.read(setup, [Transaction.parse_hex(line, "--assertion") for line in text.split()])
+    spends = [node.spender(entry.source.outpoint) for entry in setup.graph["Assert"].inputs]
+    if None in spends:
+        raise BridgeError(f"instance {setup.id.hex()[:12]}: the operator has not asserted everything yet")
+    return asserting.read(setup, [found[0] for found in spends if found is not None])

@@ -1,0 +1,119 @@
+"""`bitvm-bridge committee`: members who sign every graph in advance."""
+
+from collections.abc import Mapping
+
+import click
+
+from bitvm_bridge.errors import BadInput
+from bitvm_bridge.keys import Role, Seed
+from bitvm_bridge.linter import check
+from bitvm_bridge.protocol import Request
+from bitvm_bridge.roles import committee as role
+from bitvm_bridge.setup import DepositSetup
+from bitvm_bridge.signing.bundle import Bundle
+from bitvm_bridge.signing.musig import MAX_MEMBERS, Committee, Signer, sign_together
+from bitvm_bridge.store import Store
+from cli import records
+from cli.app import App, emit, pass_app, read_file, refusals_exit, say
+
+CHALLENGE = "challenge signature"
+
+
+@click.group()
+def committee() -> None:
+    """Pre-sign what operators may do with a deposit, then confirm it.
+
+    \b
+    bitvm-bridge committee keygen alice bob carol
+    bitvm-bridge committee sign INSTANCE
+    bitvm-bridge committee confirm DEPOSIT
+    """
+
+
+@committee.command()
+@click.argument("names", nargs=-1, required=True)
+@pass_app
+@refusals_exit
+def keygen(app: App, names: tuple[str, ...]) -> None:
+    """Make a key for each named member; every deposit gets fresh keys derived from it."""
+    with app.store() as store:
+        members = [*store.seed_names(Role.COMMITTEE), *names]
+        if len(set(members)) != len(members) or len(members) > MAX_MEMBERS:
+            raise BadInput("member names", " ".join(names), f"new and distinct, {MAX_MEMBERS} members at most")
+        for name in names:
+            store.add_seed(name, Seed.generate(Role.COMMITTEE))
+    emit(app, {"members": members}, "\n".join(members))
+
+
+def members_for(store: Store, request: Request) -> Committee:
+    """The committee of this data directory with its keys for one deposit. Raises BadInput where it has no members."""
+    names = store.seed_names(Role.COMMITTEE)
+    if not names:
+        raise BadInput("committee", "no members", "at least one; run `committee keygen NAME…`")
+    return Committee(tuple((name, store.seed(Role.COMMITTEE, name).committee_key(request.id).public) for name in names))
+
+
+def sign_all(store: Store, setup: DepositSetup, digests: Mapping[str, bytes]) -> dict[str, bytes]:
+    """A MuSig2 session of every member; the store records each nonce before it signs."""
+    request = setup.request.id
+    signers = [
+        Signer(setup.committee, name, store.seed(Role.COMMITTEE, name).committee_key(request), store.bind_nonces)
+        for name in setup.committee.names
+    ]
+    return sign_together(signers, digests)
+
+
+@committee.command()
+@click.argument("instance")
+@pass_app
+@refusals_exit
+def sign(app: App, instance: str) -> None:
+    """Check the graph of INSTANCE rule by rule, and sign every transaction that the committee owes it."""
+    with app.store() as store:
+        setup = records.load_instance(store, instance)
+        challenge = store.get(CHALLENGE, setup.id)
+        if challenge is None:
+            raise BadInput("instance", instance, "one whose operator has signed Challenge")
+        check(setup.graph)
+        signatures = sign_all(store, setup.deposit, role.bundle_digests(setup))
+        bundle = role.assemble(setup, signatures, challenge)
+        records.save_bundle(store, bundle)
+    document = {
+        "instance": setup.id.hex(),
+        "members": len(setup.deposit.committee.names),
+        "signatures": len(signatures),
+    }
+    emit(app, document, f"{len(signatures)} signatures of {document['members']} members for {setup.id.hex()}")
+
+
+@committee.command()
+@click.argument("deposit")
+@pass_app
+@refusals_exit
+def confirm(app: App, deposit: str) -> None:
+    """Sign PegIn of DEPOSIT: the last signature, given only when every instance of it verifies."""
+    with app.store() as store:
+        setup = records.load_deposit(store, deposit)
+        bundles = records.bundles_of(store, records.instances_of(store, setup))
+        signatures = sign_all(store, setup, role.peg_in_digest(setup, bundles))
+        records.save_peg_in(store, setup, signatures["PegIn.deposit"])
+    txid = setup.graph["PegIn"].tx.txid_hex
+    emit(app, {"deposit": setup.request.id.hex(), "peg_in": txid, "instances": len(bundles)}, txid)
+    say(f"PegIn is signed; {len(bundles)} instances verified")
+
+
+@committee.command()
+@click.argument("bundle", type=click.Path(dir_okay=False, allow_dash=True))
+@click.option("--instance", help="The instance it must belong to [the one it names].")
+@pass_app
+@refusals_exit
+def verify(app: App, bundle: str, instance: str | None) -> None:
+    """Rebuild the graph of a BUNDLE file from its public inputs and check every field and signature of it."""
+    expected = None
+    if instance is not None:
+        with app.store() as store:
+            expected = records.load_instance(store, instance)
+    found = Bundle.from_json(read_file(bundle, "bundle"), expected)
+    check(found.setup.graph)
+    count = len(found.signatures)
+    emit(app, {"instance": found.setup.id.hex(), "signatures": count, "ok": True}, f"{count} signatures verify")

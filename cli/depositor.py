@@ -1,0 +1,121 @@
+"""`bitvm-bridge depositor`: pay into the bridge, or take the deposit back."""
+
+from typing import Any
+
+import click
+
+from bitvm_bridge.documents import from_hex
+from bitvm_bridge.keys import Role
+from bitvm_bridge.params import Params
+from bitvm_bridge.protocol import Request
+from bitvm_bridge.roles import depositor as role
+from cli import records
+from cli.app import App, emit, pass_app, refusals_exit
+from cli.committee import members_for
+from cli.keys import add_key_commands, name_option
+from cli.sending import finish, open_wallet, sending_options, take_sending
+
+
+@click.group()
+def depositor() -> None:
+    """Pay into the bridge, have it confirmed, or take it back.
+
+    \b
+    bitvm-bridge depositor keygen
+    bitvm-bridge depositor deposit --receiver 00112233… --broadcast
+    bitvm-bridge depositor peg-in DEPOSIT --broadcast
+    """
+
+
+add_key_commands(depositor, Role.DEPOSITOR)
+
+PARAMETERS = {
+    "refund_delay": "blocks before the depositor may take the deposit back",
+    "challenge_window": "blocks to challenge a claim",
+    "assert_window": "more blocks to answer a challenge",
+    "disprove_window": "more blocks to disprove the answer",
+    "forfeit_window": "more blocks before an abandoned bond is forfeit",
+    "peg_in": "sat of the deposit",
+    "bond": "sat of an operator's bond",
+    "challenge": "sat that a challenger pays the operator",
+    "burn_percent": "share of a slashed bond that nobody gets",
+}
+
+
+def parameter_options(command: Any) -> Any:
+    """An option for each parameter of the protocol; what is not given has the network's default."""
+    for name, meaning in reversed(PARAMETERS.items()):
+        command = click.option(f"--{name.replace('_', '-')}", name, type=int, help=meaning.capitalize() + ".")(command)
+    return command
+
+
+@depositor.command()
+@name_option(Role.DEPOSITOR)
+@click.option("--receiver", required=True, metavar="HEX", help="Who is credited on the second layer.")
+@parameter_options
+@sending_options
+@pass_app
+@refusals_exit
+def deposit(app: App, name: str, receiver: str, **options: Any) -> None:
+    """Make PegInDeposit: money that the committee can confirm, and that you can take back later."""
+    sending = take_sending(options)
+    params = Params.default(app.network, **{key: value for key, value in options.items() if value is not None})
+    with app.store() as store, app.node() as node:
+        wallet = open_wallet(store, node, Role.DEPOSITOR, name, sending)
+        request = Request(params, wallet.key.xonly, from_hex("--receiver", receiver))
+        prepared, setup = role.deposit(wallet, request, members_for(store, request))
+        finish(
+            app,
+            store,
+            node,
+            sending,
+            request.id,
+            prepared,
+            keep=lambda: records.save_deposit(store, setup),
+            deposit=request.id.hex(),
+        )
+
+
+@depositor.command("peg-in")
+@click.argument("deposit")
+@name_option(Role.DEPOSITOR)
+@sending_options
+@pass_app
+@refusals_exit
+def peg_in(app: App, deposit: str, name: str, **options: Any) -> None:
+    """Make PegIn: the confirmed DEPOSIT moves into the vault. Your coins pay the fee."""
+    sending = take_sending(options)
+    with app.store() as store, app.node() as node:
+        setup = records.load_deposit(store, deposit)
+        wallet = open_wallet(store, node, Role.DEPOSITOR, name, sending)
+        prepared = role.peg_in(wallet, setup, records.load_peg_in(store, setup))
+        finish(app, store, node, sending, setup.request.id, prepared)
+
+
+@depositor.command()
+@click.argument("deposit")
+@name_option(Role.DEPOSITOR)
+@sending_options
+@pass_app
+@refusals_exit
+def refund(app: App, deposit: str, name: str, **options: Any) -> None:
+    """Make PegInRefund: take DEPOSIT back when the committee did not confirm it in time."""
+    sending = take_sending(options)
+    with app.store() as store, app.node() as node:
+        setup = records.load_deposit(store, deposit)
+        wallet = open_wallet(store, node, Role.DEPOSITOR, name, sending)
+        finish(app, store, node, sending, setup.request.id, role.refund(wallet, setup, wallet.key))
+
+
+@depositor.command("list")
+@pass_app
+@refusals_exit
+def list_deposits(app: App) -> None:
+    """List the deposits of this data directory."""
+    with app.store() as store:
+        setups = [records.load_deposit(store, key.hex()) for key in store.keys(records.DEPOSIT)]
+    rows = [
+        {"deposit": setup.request.id.hex(), "outpoint": str(setup.outpoint), "amount": setup.request.params.peg_in}
+        for setup in setups
+    ]
+    emit(app, {"deposits": rows}, "\n".join(f"{row['deposit']}  {row['amount']:>13,} sat" for row in rows))

@@ -1,0 +1,172 @@
+"""`bitvm-bridge operator`: pay withdrawals, claim them back, answer challenges."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from bitvm_bridge.dispute import assertion as asserting
+from bitvm_bridge.errors import BadInput
+from bitvm_bridge.keys import Role
+from bitvm_bridge.params import Network
+from bitvm_bridge.program import parse_program
+from bitvm_bridge.roles import operator as role
+from bitvm_bridge.roles.withdrawer import Withdrawal
+from bitvm_bridge.setup import InstanceSetup
+from bitvm_bridge.store import Store
+from bitvm_bridge.wallet import Prepared
+from cli import records
+from cli.app import App, pass_app, read_file, refusals_exit, say
+from cli.committee import CHALLENGE
+from cli.keys import add_key_commands, name_option
+from cli.sending import finish, open_wallet, sending_options, take_sending
+
+
+@click.group()
+def operator() -> None:
+    """Pay withdrawals from your own coins, then claim the deposit.
+
+    \b
+    bitvm-bridge operator keygen
+    bitvm-bridge operator join DEPOSIT --broadcast
+    bitvm-bridge operator peg-out INSTANCE --psbt withdrawal.psbt --broadcast
+    bitvm-bridge operator kick-off INSTANCE --broadcast
+    bitvm-bridge operator happy-take INSTANCE --broadcast
+    """
+
+
+add_key_commands(operator, Role.OPERATOR)
+
+
+@operator.command()
+@click.argument("deposit")
+@name_option(Role.OPERATOR)
+@click.option("--program", default="hash-chain:8:1", show_default=True, help="What a challenge disputes.")
+@sending_options
+@pass_app
+@refusals_exit
+def join(app: App, deposit: str, name: str, program: str, **options: Any) -> None:
+    """Make ClaimFunding for DEPOSIT: set the exact claim coin aside, and create your instance."""
+    sending = take_sending(options)
+    spec = parse_program(program)
+    with app.store() as store, app.node() as node:
+        setup = records.load_deposit(store, deposit)
+        wallet = open_wallet(store, node, Role.OPERATOR, name, sending)
+        seed = store.seed(Role.OPERATOR, name).winternitz_seed()
+        prepared, instance = role.claim_funding(wallet, setup, spec, seed)
+
+        def keep() -> None:
+            records.save_instance(store, instance)
+            store.reserve_coin(instance.claim, f"the claim of instance {instance.id.hex()[:12]}")
+            store.put(CHALLENGE, instance.id, role.sign_challenge(instance, wallet.key))
+
+        finish(app, store, node, sending, instance.id, prepared, keep=keep, instance=instance.id.hex())
+
+
+@operator.command("peg-out")
+@click.argument("instance")
+@name_option(Role.OPERATOR)
+@click.option("--psbt", required=True, metavar="FILE", help="The withdrawer's half.")
+@sending_options
+@pass_app
+@refusals_exit
+def peg_out(app: App, instance: str, name: str, psbt: str, **options: Any) -> None:
+    """Make PegOut: pay a withdrawer, naming the INSTANCE that you will claim from."""
+    sending = take_sending(options)
+    text = read_file(psbt, "--psbt").decode("ascii", "replace")
+    with app.store() as store, app.node() as node:
+        setup = _own_instance(store, instance, name)
+        wallet = open_wallet(store, node, Role.OPERATOR, name, sending)
+        prepared = role.peg_out(wallet, setup, Withdrawal.from_psbt(text))
+        finish(app, store, node, sending, setup.id, prepared)
+
+
+@operator.command("kick-off")
+@click.argument("instance")
+@name_option(Role.OPERATOR)
+@sending_options
+@pass_app
+@refusals_exit
+def kick_off(app: App, instance: str, name: str, **options: Any) -> None:
+    """Make KickOff: claim the deposit of INSTANCE and put your bond at risk."""
+    sending = take_sending(options)
+    with app.store() as store, app.node() as node:
+        bundle = records.load_bundle(store, instance)
+        _check_owner(store, bundle.setup, name)
+        wallet = open_wallet(store, node, Role.OPERATOR, name, sending)
+        finish(app, store, node, sending, bundle.setup.id, role.kick_off(wallet, bundle.setup))
+
+
+@operator.command("assert")
+@click.argument("instance")
+@name_option(Role.OPERATOR)
+@click.option("--lie", metavar="CHUNK", help="Regtest only: assert a wrong result for this chunk.")
+@sending_options
+@pass_app
+@refusals_exit
+def assert_(app: App, instance: str, name: str, lie: str | None, **options: Any) -> None:
+    """Make Assert: reveal, under one-time keys, the result of every step. Each key signs one message, ever."""
+    sending = take_sending(options)
+    if lie is not None and app.network is not Network.REGTEST:
+        raise BadInput("--lie", app.network, "used on regtest only")
+    with app.store() as store, app.node() as node:
+        setup = _own_instance(store, instance, name)
+        values = _values(setup, lie)
+        wallet = open_wallet(store, node, Role.OPERATOR, name, sending)
+        if sending.dry_run:
+            say("--dry-run: no key has signed, sizes are of an assertion that is not kept")
+        else:
+            store.bind_one_time_keys(setup.id, values)
+        assertion = asserting.sign(setup, store.seed(Role.OPERATOR, name).winternitz_seed(), values)
+        finish(app, store, node, sending, setup.id, role.reveal(wallet, setup, assertion))
+
+
+def _values(setup: InstanceSetup, lie: str | None) -> Sequence[bytes]:
+    """The honest values, or those with one chunk wrong and the later ones following from it."""
+    wrong = None if lie is None else setup.checks.index(lie)
+    values: list[bytes] = []
+    for index, chunk in enumerate(setup.program.chunks):
+        value = chunk.execute([values[i] for i in chunk.inputs])
+        values.append(bytes([value[0] ^ 1]) + value[1:] if index == wrong else value)
+    return values
+
+
+@operator.command("happy-take")
+@click.argument("instance")
+@name_option(Role.OPERATOR)
+@sending_options
+@pass_app
+@refusals_exit
+def happy_take(app: App, instance: str, name: str, **options: Any) -> None:
+    """Make HappyTake: nobody challenged INSTANCE, take the deposit and your bond."""
+    _take(app, instance, name, options, role.happy_take)
+
+
+@operator.command("unhappy-take")
+@click.argument("instance")
+@name_option(Role.OPERATOR)
+@sending_options
+@pass_app
+@refusals_exit
+def unhappy_take(app: App, instance: str, name: str, **options: Any) -> None:
+    """Make UnhappyTake: you answered the challenge of INSTANCE and nobody disproved you."""
+    _take(app, instance, name, options, role.unhappy_take)
+
+
+def _take(app: App, instance: str, name: str, options: dict[str, Any], make: Any) -> None:
+    sending = take_sending(options)
+    with app.store() as store, app.node() as node:
+        bundle = records.load_bundle(store, instance)
+        prepared: Prepared = make(open_wallet(store, node, Role.OPERATOR, name, sending), bundle)
+        finish(app, store, node, sending, bundle.setup.id, prepared)
+
+
+def _own_instance(store: Store, instance: str, name: str) -> InstanceSetup:
+    setup = records.load_instance(store, instance)
+    _check_owner(store, setup, name)
+    return setup
+
+
+def _check_owner(store: Store, setup: InstanceSetup, name: str) -> None:
+    if store.seed(Role.OPERATOR, name).wallet_key().xonly != setup.operator:
+        raise BadInput("--name", name, f"the operator of instance {setup.id.hex()[:12]}")

@@ -1,0 +1,108 @@
+"""Deposits, instances and bundles in the store, found by the beginning of their id."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bitvm_bridge.documents import Document, decode, encode
+from bitvm_bridge.errors import BadInput
+from bitvm_bridge.setup import DepositDocument, DepositSetup, InstanceSetup
+from bitvm_bridge.signing.bundle import Bundle
+from bitvm_bridge.store import Store
+
+DEPOSIT: Final = "deposit"
+INSTANCE: Final = "instance"
+BUNDLE: Final = "bundle"
+PEG_IN: Final = "peg-in signature"
+MIN_PREFIX: Final = 4
+"""hex digits that an abbreviated id must have."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A record and its full id."""
+
+    id: bytes
+    raw: bytes
+
+
+def find(store: Store, kind: str, prefix: str) -> Found:
+    """The one record of a kind whose id starts so. Raises BadInput for none or several."""
+    known = store.keys(kind)
+    matches = [key for key in known if key.hex().startswith(prefix.lower())] if len(prefix) >= MIN_PREFIX else []
+    if len(matches) != 1:
+        listed = ", ".join(key.hex()[:12] for key in known) or "none yet"
+        raise BadInput(kind, prefix, f"the first {MIN_PREFIX} or more digits of one {kind} id (known: {listed})")
+    raw = store.get(kind, matches[0])
+    if raw is None:
+        raise RuntimeError(f"{kind} {matches[0].hex()} vanished while it was read")
+    return Found(matches[0], raw)
+
+
+def save_deposit(store: Store, setup: DepositSetup) -> None:
+    """Keep a deposit under its request id."""
+    store.put(DEPOSIT, setup.request.id, encode(setup.document()))
+
+
+def load_deposit(store: Store, prefix: str) -> DepositSetup:
+    """A deposit. Raises BadInput."""
+    return DepositSetup.from_document(decode(find(store, DEPOSIT, prefix).raw, DepositDocument, DEPOSIT))
+
+
+def save_instance(store: Store, setup: InstanceSetup) -> None:
+    """Keep an instance under its id. Raises BadInput where another one has this id."""
+    raw = setup.to_json()
+    known = store.get(INSTANCE, setup.id)
+    if known is not None and known != raw:
+        raise BadInput(INSTANCE, setup.id, "an instance whose claim coin was not replaced")
+    store.put(INSTANCE, setup.id, raw)
+
+
+def load_instance(store: Store, prefix: str) -> InstanceSetup:
+    """An instance. Raises BadInput."""
+    return InstanceSetup.from_json(find(store, INSTANCE, prefix).raw)
+
+
+def instances_of(store: Store, deposit: DepositSetup) -> list[InstanceSetup]:
+    """Every instance of a deposit."""
+    everything = (InstanceSetup.from_json(store.get(INSTANCE, key) or b"") for key in store.keys(INSTANCE))
+    return [setup for setup in everything if setup.deposit == deposit]
+
+
+def save_bundle(store: Store, bundle: Bundle) -> None:
+    """Keep the bundle of an instance."""
+    store.put(BUNDLE, bundle.setup.id, bundle.to_json())
+
+
+def load_bundle(store: Store, prefix: str) -> Bundle:
+    """The bundle of an instance, verified. Raises BadInput where it is not signed yet."""
+    setup = load_instance(store, prefix)
+    raw = store.get(BUNDLE, setup.id)
+    if raw is None:
+        raise BadInput("instance", prefix, f"a signed one; run `committee sign {setup.id.hex()[:12]}`")
+    return Bundle.from_json(raw, setup)
+
+
+def bundles_of(store: Store, setups: Sequence[InstanceSetup]) -> list[Bundle]:
+    """The bundles of these instances. Raises BadInput where one is not signed yet."""
+    return [load_bundle(store, setup.id.hex()) for setup in setups]
+
+
+class PegInDocument(Document, frozen=True):
+    """The committee's signature on PegIn, in hex."""
+
+    signature: str
+
+
+def save_peg_in(store: Store, setup: DepositSetup, signature: bytes) -> None:
+    """Keep the committee's signature on PegIn."""
+    store.put(PEG_IN, setup.request.id, encode(PegInDocument(signature.hex())))
+
+
+def load_peg_in(store: Store, setup: DepositSetup) -> bytes:
+    """The committee's signature on PegIn. Raises BadInput where there is none yet."""
+    raw = store.get(PEG_IN, setup.request.id)
+    if raw is None:
+        name = setup.request.id.hex()[:12]
+        raise BadInput(DEPOSIT, name, f"one that the committee has confirmed; run `committee confirm {name}`")
+    return bytes.fromhex(decode(raw, PegInDocument, PEG_IN).signature)

@@ -1,0 +1,45 @@
+"""`bitvm-bridge withdrawer`: a user's half of a PegOut."""
+
+import click
+
+from bitvm_bridge.errors import BridgeError
+from bitvm_bridge.keys import Role, parse_address
+from bitvm_bridge.roles import withdrawer as role
+from bitvm_bridge.transaction import TxOut
+from bitvm_bridge.wallet import Wallet
+from cli.app import App, emit, pass_app, refusals_exit, write_file
+from cli.keys import add_key_commands, name_option
+
+
+@click.group()
+def withdrawer() -> None:
+    """Ask an operator to pay you, with a half-signed PSBT.
+
+    \b
+    bitvm-bridge withdrawer keygen
+    bitvm-bridge withdrawer request --amount 99000000 --out withdrawal.psbt
+    """
+
+
+add_key_commands(withdrawer, Role.WITHDRAWER)
+
+
+@withdrawer.command()
+@name_option(Role.WITHDRAWER)
+@click.option("--amount", type=int, required=True, metavar="SAT", help="What the operator must pay you.")
+@click.option("--to", metavar="ADDRESS", help="Where to be paid [your own wallet].")
+@click.option("--out", metavar="FILE", default="-", help="Where to write the PSBT [-].")
+@pass_app
+@refusals_exit
+def request(app: App, name: str, amount: int, to: str | None, out: str) -> None:
+    """Sign one coin over to whoever pays the amount: a PSBT, SINGLE|ANYONECANPAY."""
+    with app.store() as store, app.node() as node:
+        wallet = Wallet(store.seed(Role.WITHDRAWER, name).wallet_key(), node, fee_rate=1.0)
+        script = wallet.script_pubkey if to is None else parse_address(to, app.network, "--to")
+        coins = wallet.coins()
+        if not coins:
+            raise BridgeError(f"withdrawer {name!r} has no coin to sign over; any small one will do")
+        psbt = role.request(wallet.key, coins[-1], TxOut(amount, script)).to_psbt()
+    write_file(out, psbt.encode() + b"\n")
+    if out != "-":
+        emit(app, {"psbt": psbt, "amount": amount}, f"wrote {out}")
