@@ -213,6 +213,16 @@ def test_block_weight_limit(embedded: EmbeddedNode) -> None:
     assert mined == [heavy[10].txid, late_child.txid]
 
 
+def test_block_that_is_too_heavy(embedded: EmbeddedNode) -> None:
+    coin = Purse(embedded).take()
+    data = TxOut(0, OP_RETURN + b"\x4e" + (1_000_000).to_bytes(4, "little") + bytes(1_000_000))
+    height = embedded.height()
+    with pytest.raises(NodeRejected, match="bad-blk-length"):
+        embedded.mine_transactions([spend([coin], [TxOut(FEE, SCRIPT), data])])
+    embedded.mine()
+    assert embedded.height() == height + 1
+
+
 def test_free_parent_waits_for_a_child_that_pays(embedded: EmbeddedNode) -> None:
     purse = Purse(embedded)
     coin = purse.take()

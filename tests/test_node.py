@@ -176,6 +176,27 @@ def test_replacement_needs_a_higher_feerate(node: Node, purse: Purse) -> None:
     refused(node, spend([coin], [*outputs, TxOut(left, SCRIPT)]), "replacement-failed")
 
 
+def test_replacement_of_a_parent_that_its_child_pays_for(node: Node, purse: Purse) -> None:
+    """The child's own feerate is out of reach; that of the pair is what counts."""
+    coin = purse.take()
+    first = pay(coin, 200)
+    accepted(node, first)
+    accepted(node, pay(unconfirmed(first), 20_000))
+    outputs = [TxOut(FEE, SCRIPT)] * 2
+    accepted(node, spend([coin], [*outputs, TxOut(coin.output.amount - 2 * FEE - 30_000, SCRIPT)]))
+
+
+def test_larger_child_of_a_large_parent(node: Node, purse: Purse) -> None:
+    """A second coin lowers the child's own feerate and raises that of the package."""
+    coin, first, second = (purse.take() for _ in range(3))
+    outputs = [TxOut(FEE, SCRIPT)] * 100
+    parent = spend([coin], [TxOut(coin.output.amount - 100 * FEE, SCRIPT), ANCHOR, *outputs], version=3)
+    anchor = unconfirmed(parent, 1)
+    node.submit_package(parent, spend([first, anchor], [TxOut(first.output.amount - 9 * FEE, SCRIPT)], version=3))
+    total = first.output.amount + second.output.amount
+    accepted(node, spend([first, second, anchor], [TxOut(total - 10 * FEE, SCRIPT)], version=3))
+
+
 def test_replacement_cannot_spend_what_it_replaces(node: Node, purse: Purse) -> None:
     coin = purse.take()
     first = pay(coin)

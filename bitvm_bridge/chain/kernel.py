@@ -2,7 +2,7 @@
 
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -21,20 +21,22 @@ def verify_input(tx: Transaction, index: int, spent: Sequence[TxOut]) -> bool:
 
     `spent` holds the output that each input spends, in input order.
     """
-    return verify_inputs(tx, spent, [index]) is None
+    return next(_verdicts(tx, spent, [index]))
 
 
-def verify_inputs(tx: Transaction, spent: Sequence[TxOut], indices: Sequence[int] | None = None) -> int | None:
-    """The first of `indices` (default: every input) whose script Core refuses; None where all are right."""
+def verify_inputs(tx: Transaction, spent: Sequence[TxOut]) -> int | None:
+    """The first input whose script Core refuses; None where all pass."""
+    verdicts = _verdicts(tx, spent, range(len(tx.inputs)))
+    return next((index for index, passed in enumerate(verdicts) if not passed), None)
+
+
+def _verdicts(tx: Transaction, spent: Sequence[TxOut], indices: Iterable[int]) -> Iterator[bool]:
     kernel_tx = pbk.Transaction(tx.serialize())
     scripts = [pbk.ScriptPubkey(out.script_pubkey) for out in spent]
     outputs = [pbk.TransactionOutput(script, out.amount) for script, out in zip(scripts, spent, strict=True)]
     precomputed = PrecomputedTransactionData(kernel_tx, outputs)
-    flags = pbk.ScriptVerificationFlags.ALL
-    for index in range(len(tx.inputs)) if indices is None else indices:
-        if not scripts[index].verify(spent[index].amount, kernel_tx, precomputed, index, flags):
-            return index
-    return None
+    for index in indices:
+        yield scripts[index].verify(spent[index].amount, kernel_tx, precomputed, index, pbk.ScriptVerificationFlags.ALL)
 
 
 def parse_block(raw: bytes) -> tuple[Transaction, ...]:
@@ -51,7 +53,7 @@ class Kernel:
 
     def __init__(self, datadir: Path) -> None:
         """Raises NodeUnreachable where the directory cannot be opened as a chain."""
-        self._log = _log_lines()
+        self._log = _log().lines
         self._result = ""
         self._callbacks = pbk.ValidationInterfaceCallbacks(block_checked=self._checked)
         self._log.clear()
@@ -98,15 +100,15 @@ class Kernel:
         return (found[-1]["early"] or found[-1]["late"]) if found else self._result
 
 
-@cache
-def _log_lines() -> "deque[str]":
-    """The kernel's latest log lines. Its logger is global, and writes nowhere else."""
-    lines = _Connected(maxlen=64)
-    lines.connection = pbk.LoggingConnection(lambda line: lines.append(line.rstrip()))
-    return lines
+class _Log:
+    """The kernel's latest log lines. Its logger is one for the whole process, and writes nowhere else."""
+
+    def __init__(self) -> None:
+        self.lines: deque[str] = deque(maxlen=64)
+        self._connection = pbk.LoggingConnection(self._add)
+
+    def _add(self, line: str) -> None:
+        self.lines.append(line.rstrip())
 
 
-class _Connected(deque[str]):
-    """Log lines, with the connection that fills them kept alive."""
-
-    connection: pbk.LoggingConnection
+_log = cache(_Log)

@@ -2,12 +2,14 @@
 
 Standardness (`policy`), locks (BIP65, BIP68, BIP113), coinbase maturity, script validation by Core's own code, fees,
 replacement (BIP125 without signalling, as Core 28 and later), TRUC (BIP431), ephemeral dust and 1P1C packages.
-Left out: eviction by size or age, and the feerate diagram that Core 31 compares before a replacement.
+Left out: eviction by size or age; of the feerate diagrams that Core 31 compares before a replacement, only the best
+point of each is looked at.
 """
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final, Protocol
 
 from bitvm_bridge import policy
@@ -152,16 +154,18 @@ class Mempool:
 
     def _judge_package(self, parent: Transaction, child: Transaction) -> Change:
         first = self._entry(parent, {})
-        outputs = {parent.outpoint(index): out for index, out in enumerate(parent.outputs)}
+        outputs = dict(zip(_outpoints(parent), parent.outputs, strict=True))
         if not any(txin.outpoint in outputs for txin in child.inputs):
             raise NodeRejected("package topology disallowed. not child-with-parents or parents depend on each other.")
+        if {txin.outpoint for txin in parent.inputs} & {txin.outpoint for txin in child.inputs}:
+            raise NodeRejected("conflict-in-package")
         second = self._entry(child, outputs)
         entries = [first, second]
         _refuse(policy.check_package(parent, first.spent, child, second.spent))
         if self.ancestors(parent) or self.ancestors(child):
             raise NodeRejected("package topology disallowed (an unconfirmed ancestor outside of the package)")
         removed = self.descendants(self._conflicts(parent) | self._conflicts(child))
-        if removed and second.fee * first.vsize <= first.fee * second.vsize:
+        if removed and _feerate(entries) <= _feerate([first]):
             raise NodeRejected("package RBF failed: package feerate is less than or equal to parent feerate")
         self._check_replacement(entries, removed)
         self._check_cluster(entries, removed)
@@ -175,7 +179,7 @@ class Mempool:
         next_height = self._chain.height() + 1
         if not self._is_final(tx, next_height):
             raise NodeRejected("non-final")
-        if any(self._chain.output(tx.outpoint(index)) for index in range(len(tx.outputs))):
+        if any(self._chain.output(outpoint) for outpoint in _outpoints(tx)):
             raise NodeRejected("txn-already-known")
         coins = [self._coin(txin.outpoint, package, next_height) for txin in tx.inputs]
         if not self._locks_passed(tx, [coin.height for coin in coins], next_height):
@@ -227,8 +231,7 @@ class Mempool:
         return {txin.outpoint.txid for txin in tx.inputs if txin.outpoint.txid in self._entries}
 
     def _children(self, tx: Transaction) -> set[bytes]:
-        outpoints = (tx.outpoint(index) for index in range(len(tx.outputs)))
-        return {self._spenders[outpoint] for outpoint in outpoints if outpoint in self._spenders}
+        return {self._spenders[outpoint] for outpoint in _outpoints(tx) if outpoint in self._spenders}
 
     def _conflicts(self, tx: Transaction) -> set[bytes]:
         return {self._spenders[txin.outpoint] for txin in tx.inputs if txin.outpoint in self._spenders}
@@ -240,15 +243,21 @@ class Mempool:
         return set().union(*(self._children(self._entries[txid].tx) for txid in parents))
 
     def _check_replacement(self, entries: Sequence[Entry], removed: set[bytes]) -> None:
-        """BIP125 rules 3 and 4, and a feerate above each transaction that goes."""
+        """BIP125 rules 3 and 4, and a miner must not like what goes better than what comes."""
         if not removed:
             return
         fee, vsize = sum(entry.fee for entry in entries), sum(entry.vsize for entry in entries)
         needed = sum(self._entries[txid].fee for txid in removed) + policy.min_fee(vsize, policy.INCREMENTAL_FEE_RATE)
         if fee < needed:
             raise NodeRejected(f"insufficient fee (a replacement must pay {needed} sat, not {fee})")
-        if any(fee * old.vsize <= old.fee * vsize for old in map(self.__getitem__, removed)):
-            raise NodeRejected("replacement-failed (a replacement must have a higher feerate)")
+        score = self._mining_score(entries)
+        if any(self._mining_score([self._entries[txid]]) > score for txid in removed):
+            raise NodeRejected("replacement-failed (what it replaces has a higher feerate)")
+
+    def _mining_score(self, entries: Sequence[Entry]) -> Fraction:
+        """Feerate of the entries, or with their unconfirmed ancestors where these pull it down."""
+        older = set().union(*(self.ancestors(entry.tx) for entry in entries))
+        return min(_feerate(entries), _feerate([*entries, *(self._entries[txid] for txid in older)]))
 
     def _check_cluster(self, entries: Sequence[Entry], removed: set[bytes]) -> None:
         """All that hangs together with the newcomers, in both directions."""
@@ -262,6 +271,15 @@ class Mempool:
         vsize = sum(entry.vsize for entry in cluster.values())
         if len(cluster) > MAX_CLUSTER or vsize > MAX_CLUSTER_VSIZE:
             raise NodeRejected(f"too-large-cluster ({len(cluster)} transactions, {vsize:,} vB)")
+
+
+def _feerate(entries: Sequence[Entry]) -> Fraction:
+    return Fraction(sum(entry.fee for entry in entries), sum(entry.vsize for entry in entries))
+
+
+def _outpoints(tx: Transaction) -> list[OutPoint]:
+    txid = tx.txid
+    return [OutPoint(txid, index) for index in range(len(tx.outputs))]
 
 
 def _check_scripts(entry: Entry) -> None:
