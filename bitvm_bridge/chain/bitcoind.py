@@ -47,11 +47,18 @@ class BitcoindNode:
         self._rpc = connection
         self._start_height = start_height
         self._index: dict[str, _BlockIndex] = {}
-        info = self._rpc.call("getblockchaininfo")
-        if info["chain"] != str(network):
-            raise NodeUnreachable(f"{connection.url}: a node of {info['chain']}, not of {network}")
-        if network is not Network.REGTEST and info["initialblockdownload"]:
-            raise NodeUnreachable(f"{connection.url}: still syncing, at block {info['blocks']} of {info['headers']}")
+        try:
+            self._check_chain()
+        except NodeUnreachable:
+            connection.close()
+            raise
+
+    def _check_chain(self) -> None:
+        url, info = self._rpc.url, self._rpc.call("getblockchaininfo")
+        if info["chain"] != str(self.network):
+            raise NodeUnreachable(f"{url}: a node of {info['chain']}, not of {self.network}")
+        if self.network is not Network.REGTEST and info["initialblockdownload"]:
+            raise NodeUnreachable(f"{url}: still syncing, at block {info['blocks']} of {info['headers']}")
 
     def height(self) -> int:
         """Height of the best chain."""

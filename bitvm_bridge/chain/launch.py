@@ -71,7 +71,6 @@ class LaunchedBitcoind:
             try:
                 return BitcoindNode(connection, Network.REGTEST)
             except NodeUnreachable:
-                connection.close()
                 time.sleep(_POLL)
         raise NodeUnreachable(f"{self._bitcoind} gives no answer after {START_TIMEOUT:.0f} s: {self._last_words()}")
 
