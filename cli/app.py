@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import update_wrapper
 from pathlib import Path
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import click
 
@@ -87,9 +87,6 @@ class App:
             store.close()
 
 
-pass_app = click.make_pass_decorator(App)
-
-
 def say(text: str) -> None:
     """Prose, on stderr."""
     click.echo(text, err=True)
@@ -123,14 +120,24 @@ def write_file(path: str, data: bytes, field_name: str = "--out") -> None:
         raise BadInput(field_name, path, f"a writable file ({error.strerror})") from None
 
 
-def refusals_exit(run: Callable[P, R]) -> Callable[P, R]:
-    """Turn every refusal into one line on stderr and its exit code."""
+def with_app(run: Callable[Concatenate[App, P], R]) -> Callable[P, R]:
+    """Give a command the options before it, and turn every refusal into one line on stderr and its exit code."""
 
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return run(*args, **kwargs)
-        except BridgeError as error:
-            say(f"error: {error}")
-            sys.exit(error.exit_code)
+        app = click.get_current_context().find_object(App)
+        if app is None:
+            raise RuntimeError("a command ran outside the root group")
+        with refusals_exit():
+            return run(app, *args, **kwargs)
 
     return update_wrapper(wrapped, run)
+
+
+@contextmanager
+def refusals_exit() -> Iterator[None]:
+    """Every refusal inside is one line on stderr and its exit code."""
+    try:
+        yield
+    except BridgeError as error:
+        say(f"error: {error}")
+        sys.exit(error.exit_code)

@@ -17,7 +17,7 @@ from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.transaction import Transaction
 from bitvm_bridge.wallet import Prepared, Wallet
 from cli import records
-from cli.app import App, emit, pass_app, read_file, refusals_exit
+from cli.app import App, emit, read_file, with_app
 from cli.keys import add_key_commands, name_option
 from cli.sending import finish, open_wallet, sending_options, take_sending
 
@@ -51,9 +51,8 @@ def _send(app: App, instance: str, name: str, options: dict[str, Any], make: Mak
 @click.argument("instance")
 @name_option(Role.CHALLENGER)
 @sending_options
-@pass_app
-@refusals_exit
-def challenge(app: App, instance: str, name: str, **options: Any) -> None:
+@with_app
+def challenge(app: App, /, instance: str, name: str, **options: Any) -> None:
     """Make Challenge: pay the operator of INSTANCE to prove its claim."""
     _send(app, instance, name, options, lambda wallet, bundle, _: role.challenge(wallet, bundle))
 
@@ -63,9 +62,8 @@ def challenge(app: App, instance: str, name: str, **options: Any) -> None:
 @click.option("--index", type=int, default=0, show_default=True, help="Which assert connector was kept back.")
 @name_option(Role.CHALLENGER)
 @sending_options
-@pass_app
-@refusals_exit
-def assert_timeout(app: App, instance: str, index: int, name: str, **options: Any) -> None:
+@with_app
+def assert_timeout(app: App, /, instance: str, index: int, name: str, **options: Any) -> None:
     """Make AssertTimeout: the operator of INSTANCE did not answer in time."""
     _send(app, instance, name, options, lambda wallet, bundle, _: role.assert_timeout(wallet, bundle, index))
 
@@ -74,9 +72,8 @@ def assert_timeout(app: App, instance: str, index: int, name: str, **options: An
 @click.argument("instance")
 @name_option(Role.CHALLENGER)
 @sending_options
-@pass_app
-@refusals_exit
-def forfeit(app: App, instance: str, name: str, **options: Any) -> None:
+@with_app
+def forfeit(app: App, /, instance: str, name: str, **options: Any) -> None:
     """Make Forfeit: the claim of INSTANCE was abandoned."""
     _send(app, instance, name, options, lambda wallet, bundle, _: role.forfeit(wallet, bundle))
 
@@ -90,8 +87,7 @@ def assertion_file_option(command: Any) -> Any:
 @challenger.command()
 @click.argument("instance")
 @assertion_file_option
-@pass_app
-@refusals_exit
+@with_app
 def check(app: App, instance: str, raw: str | None) -> None:
     """Read the assertion of INSTANCE and say which step is the first wrong one, if any."""
     with app.store() as store, app.node() as node:
@@ -112,9 +108,8 @@ def check(app: App, instance: str, raw: str | None) -> None:
 @assertion_file_option
 @name_option(Role.CHALLENGER)
 @sending_options
-@pass_app
-@refusals_exit
-def disprove(app: App, instance: str, raw: str | None, name: str, **options: Any) -> None:
+@with_app
+def disprove(app: App, /, instance: str, raw: str | None, name: str, **options: Any) -> None:
     """Make Disprove: show on Bitcoin that a step of INSTANCE's assertion is wrong."""
     _send(
         app,

@@ -14,7 +14,7 @@ from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.signing.musig import MAX_MEMBERS, Committee, Signer, sign_together
 from bitvm_bridge.store import Store
 from cli import records
-from cli.app import App, emit, pass_app, read_file, refusals_exit, say
+from cli.app import App, emit, read_file, say, with_app
 
 CHALLENGE = "challenge signature"
 
@@ -32,8 +32,7 @@ def committee() -> None:
 
 @committee.command()
 @click.argument("names", nargs=-1, required=True)
-@pass_app
-@refusals_exit
+@with_app
 def keygen(app: App, names: tuple[str, ...]) -> None:
     """Make a key for each named member; every deposit gets fresh keys derived from it."""
     with app.store() as store:
@@ -65,8 +64,7 @@ def sign_all(store: Store, setup: DepositSetup, digests: Mapping[str, bytes]) ->
 
 @committee.command()
 @click.argument("instance")
-@pass_app
-@refusals_exit
+@with_app
 def sign(app: App, instance: str) -> None:
     """Check the graph of INSTANCE rule by rule, and sign every transaction that the committee owes it."""
     with app.store() as store:
@@ -88,8 +86,7 @@ def sign(app: App, instance: str) -> None:
 
 @committee.command()
 @click.argument("deposit")
-@pass_app
-@refusals_exit
+@with_app
 def confirm(app: App, deposit: str) -> None:
     """Sign PegIn of DEPOSIT: the last signature, given only when every instance of it verifies."""
     with app.store() as store:
@@ -105,8 +102,7 @@ def confirm(app: App, deposit: str) -> None:
 @committee.command()
 @click.argument("bundle", type=click.Path(dir_okay=False, allow_dash=True))
 @click.option("--instance", help="The instance it must belong to [the one it names].")
-@pass_app
-@refusals_exit
+@with_app
 def verify(app: App, bundle: str, instance: str | None) -> None:
     """Rebuild the graph of a BUNDLE file from its public inputs and check every field and signature of it."""
     expected = None

@@ -10,7 +10,7 @@ from bitvm_bridge.params import Params
 from bitvm_bridge.protocol import Request
 from bitvm_bridge.roles import depositor as role
 from cli import records
-from cli.app import App, emit, pass_app, refusals_exit
+from cli.app import App, emit, with_app
 from cli.committee import members_for
 from cli.keys import add_key_commands, name_option
 from cli.sending import finish, open_wallet, sending_options, take_sending
@@ -54,9 +54,8 @@ def parameter_options(command: Any) -> Any:
 @click.option("--receiver", required=True, metavar="HEX", help="Who is credited on the second layer.")
 @parameter_options
 @sending_options
-@pass_app
-@refusals_exit
-def deposit(app: App, name: str, receiver: str, **options: Any) -> None:
+@with_app
+def deposit(app: App, /, name: str, receiver: str, **options: Any) -> None:
     """Make PegInDeposit: money that the committee can confirm, and that you can take back later."""
     sending = take_sending(options)
     params = Params.default(app.network, **{key: value for key, value in options.items() if value is not None})
@@ -80,9 +79,8 @@ def deposit(app: App, name: str, receiver: str, **options: Any) -> None:
 @click.argument("deposit")
 @name_option(Role.DEPOSITOR)
 @sending_options
-@pass_app
-@refusals_exit
-def peg_in(app: App, deposit: str, name: str, **options: Any) -> None:
+@with_app
+def peg_in(app: App, /, deposit: str, name: str, **options: Any) -> None:
     """Make PegIn: the confirmed DEPOSIT moves into the vault. Your coins pay the fee."""
     sending = take_sending(options)
     with app.store() as store, app.node() as node:
@@ -96,9 +94,8 @@ def peg_in(app: App, deposit: str, name: str, **options: Any) -> None:
 @click.argument("deposit")
 @name_option(Role.DEPOSITOR)
 @sending_options
-@pass_app
-@refusals_exit
-def refund(app: App, deposit: str, name: str, **options: Any) -> None:
+@with_app
+def refund(app: App, /, deposit: str, name: str, **options: Any) -> None:
     """Make PegInRefund: take DEPOSIT back when the committee did not confirm it in time."""
     sending = take_sending(options)
     with app.store() as store, app.node() as node:
@@ -108,8 +105,7 @@ def refund(app: App, deposit: str, name: str, **options: Any) -> None:
 
 
 @depositor.command("list")
-@pass_app
-@refusals_exit
+@with_app
 def list_deposits(app: App) -> None:
     """List the deposits of this data directory."""
     with app.store() as store:

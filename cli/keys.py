@@ -1,15 +1,19 @@
 """`keygen` and `address`, the same for every role."""
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import click
 
 from bitvm_bridge.keys import Role, Seed, address
 from bitvm_bridge.protocol import wallet_script
-from cli.app import App, emit, pass_app, refusals_exit, say
+from cli.app import App, emit, say, with_app
 
+F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT_NAME = "default"
 
 
-def name_option(role: Role) -> object:
+def name_option(role: Role) -> Callable[[F], F]:
     """--name: which of this role's keys."""
     return click.option("--name", default=DEFAULT_NAME, show_default=True, help=f"Which {role} key to use.")
 
@@ -19,8 +23,7 @@ def add_key_commands(group: click.Group, role: Role) -> None:
 
     @group.command()
     @click.option("--name", default=DEFAULT_NAME, show_default=True, help="A name for the new key.")
-    @pass_app
-    @refusals_exit
+    @with_app
     def keygen(app: App, name: str) -> None:
         """Make a key and keep it, encrypted, in the data directory."""
         seed = Seed.generate(role)
@@ -30,8 +33,7 @@ def add_key_commands(group: click.Group, role: Role) -> None:
 
     @group.command("address")
     @click.option("--name", default=DEFAULT_NAME, show_default=True, help="Which key.")
-    @pass_app
-    @refusals_exit
+    @with_app
     def show_address(app: App, name: str) -> None:
         """Show the address and public key of a key."""
         with app.store() as store:

@@ -18,7 +18,16 @@ Exit codes: 0 done · 1 refused · 2 bad usage or input · 3 node unreachable ·
 Data goes to stdout, prose to stderr. Large data travels in files; `-` is stdin or stdout."""
 
 
-@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+class _Root(click.Group):
+    """Takes --json anywhere on the line, so that `bitvm-bridge demo --json` reads naturally."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--json" in args:
+            args = ["--json", *(arg for arg in args if arg != "--json")]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Root, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--network", type=click.Choice([str(item) for item in Network]), help="Chain to work on [regtest].")
 @click.option("--regtest", "shortcut", flag_value="regtest", help="Same as --network regtest.")
 @click.option("--signet", "shortcut", flag_value="signet", help="Same as --network signet.")
@@ -51,13 +60,13 @@ Data goes to stdout, prose to stderr. Large data travels in files; `-` is stdin 
 )
 @click.version_option(__version__, prog_name="bitvm-bridge")
 @click.pass_context
-@refusals_exit
-def root(context: click.Context, **options: Any) -> None:
+def root(context: click.Context, /, **options: Any) -> None:
     """Build, sign and broadcast the transactions of a pay-first, reimburse-later BitVM bridge.
 
     New here? `bitvm-bridge demo` plays a claim, a challenge and two frauds on a chain inside this process.
     """
-    context.obj = _app(**options)
+    with refusals_exit():
+        context.obj = _app(**options)
 
 
 def _app(

@@ -16,7 +16,7 @@ from bitvm_bridge.setup import InstanceSetup
 from bitvm_bridge.store import Store
 from bitvm_bridge.wallet import Prepared
 from cli import records
-from cli.app import App, pass_app, read_file, refusals_exit, say
+from cli.app import App, read_file, say, with_app
 from cli.committee import CHALLENGE
 from cli.keys import add_key_commands, name_option
 from cli.sending import finish, open_wallet, sending_options, take_sending
@@ -43,9 +43,8 @@ add_key_commands(operator, Role.OPERATOR)
 @name_option(Role.OPERATOR)
 @click.option("--program", default="hash-chain:8:1", show_default=True, help="What a challenge disputes.")
 @sending_options
-@pass_app
-@refusals_exit
-def join(app: App, deposit: str, name: str, program: str, **options: Any) -> None:
+@with_app
+def join(app: App, /, deposit: str, name: str, program: str, **options: Any) -> None:
     """Make ClaimFunding for DEPOSIT: set the exact claim coin aside, and create your instance."""
     sending = take_sending(options)
     spec = parse_program(program)
@@ -68,9 +67,8 @@ def join(app: App, deposit: str, name: str, program: str, **options: Any) -> Non
 @name_option(Role.OPERATOR)
 @click.option("--psbt", required=True, metavar="FILE", help="The withdrawer's half.")
 @sending_options
-@pass_app
-@refusals_exit
-def peg_out(app: App, instance: str, name: str, psbt: str, **options: Any) -> None:
+@with_app
+def peg_out(app: App, /, instance: str, name: str, psbt: str, **options: Any) -> None:
     """Make PegOut: pay a withdrawer, naming the INSTANCE that you will claim from."""
     sending = take_sending(options)
     text = read_file(psbt, "--psbt").decode("ascii", "replace")
@@ -85,9 +83,8 @@ def peg_out(app: App, instance: str, name: str, psbt: str, **options: Any) -> No
 @click.argument("instance")
 @name_option(Role.OPERATOR)
 @sending_options
-@pass_app
-@refusals_exit
-def kick_off(app: App, instance: str, name: str, **options: Any) -> None:
+@with_app
+def kick_off(app: App, /, instance: str, name: str, **options: Any) -> None:
     """Make KickOff: claim the deposit of INSTANCE and put your bond at risk."""
     sending = take_sending(options)
     with app.store() as store, app.node() as node:
@@ -102,9 +99,8 @@ def kick_off(app: App, instance: str, name: str, **options: Any) -> None:
 @name_option(Role.OPERATOR)
 @click.option("--lie", metavar="CHUNK", help="Regtest only: assert a wrong result for this chunk.")
 @sending_options
-@pass_app
-@refusals_exit
-def assert_(app: App, instance: str, name: str, lie: str | None, **options: Any) -> None:
+@with_app
+def assert_(app: App, /, instance: str, name: str, lie: str | None, **options: Any) -> None:
     """Make Assert: reveal, under one-time keys, the result of every step. Each key signs one message, ever."""
     sending = take_sending(options)
     if lie is not None and app.network is not Network.REGTEST:
@@ -135,9 +131,8 @@ def _values(setup: InstanceSetup, lie: str | None) -> Sequence[bytes]:
 @click.argument("instance")
 @name_option(Role.OPERATOR)
 @sending_options
-@pass_app
-@refusals_exit
-def happy_take(app: App, instance: str, name: str, **options: Any) -> None:
+@with_app
+def happy_take(app: App, /, instance: str, name: str, **options: Any) -> None:
     """Make HappyTake: nobody challenged INSTANCE, take the deposit and your bond."""
     _take(app, instance, name, options, role.happy_take)
 
@@ -146,9 +141,8 @@ def happy_take(app: App, instance: str, name: str, **options: Any) -> None:
 @click.argument("instance")
 @name_option(Role.OPERATOR)
 @sending_options
-@pass_app
-@refusals_exit
-def unhappy_take(app: App, instance: str, name: str, **options: Any) -> None:
+@with_app
+def unhappy_take(app: App, /, instance: str, name: str, **options: Any) -> None:
     """Make UnhappyTake: you answered the challenge of INSTANCE and nobody disproved you."""
     _take(app, instance, name, options, role.unhappy_take)
 

@@ -5,6 +5,7 @@ A play uses the same functions as the commands of each role; it only decides who
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from bitvm_bridge.chain.node import Node
@@ -336,7 +337,7 @@ def play(
     """Play stories one after another on one chain. Raises BridgeError where one does not end as it must."""
     for name in names:
         story = STORIES[name]
-        stage = Stage(node, miner, params, spec, lambda step, name=name: tell(name, step))
+        stage = Stage(node, miner, params, spec, partial(tell, name))
         story(stage)
         title = (story.__doc__ or "").strip()
         yield Outcome(name, title, tuple(stage.steps), stage.balances())

@@ -7,7 +7,7 @@ from bitvm_bridge.keys import Role, parse_address
 from bitvm_bridge.roles import withdrawer as role
 from bitvm_bridge.transaction import TxOut
 from bitvm_bridge.wallet import Wallet
-from cli.app import App, emit, pass_app, refusals_exit, write_file
+from cli.app import App, emit, with_app, write_file
 from cli.keys import add_key_commands, name_option
 
 
@@ -29,8 +29,7 @@ add_key_commands(withdrawer, Role.WITHDRAWER)
 @click.option("--amount", type=int, required=True, metavar="SAT", help="What the operator must pay you.")
 @click.option("--to", metavar="ADDRESS", help="Where to be paid [your own wallet].")
 @click.option("--out", metavar="FILE", default="-", help="Where to write the PSBT [-].")
-@pass_app
-@refusals_exit
+@with_app
 def request(app: App, name: str, amount: int, to: str | None, out: str) -> None:
     """Sign one coin over to whoever pays the amount: a PSBT, SINGLE|ANYONECANPAY."""
     with app.store() as store, app.node() as node:

@@ -1,0 +1,135 @@
+"""`bitvm-bridge demo`: the stories, told on a terminal or as one JSON document."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from bitvm_bridge.chain.node import Node
+from bitvm_bridge.errors import BadInput, NodeUnreachable
+from bitvm_bridge.params import Params
+from bitvm_bridge.program import parse_program
+from cli.app import BITCOIND, EMBEDDED, App, emit, with_app
+from cli.stories import STORIES, Outcome, Refusal, Step, open_stage, play
+
+DEFAULT_PROGRAM: Final = "hash-chain:8:1"
+
+
+@click.command()
+@click.argument("stories", nargs=-1, metavar="[STORY]…")
+@click.option("--node", "kind", type=click.Choice([EMBEDDED, BITCOIND]), default=EMBEDDED, show_default=True)
+@click.option("--bitcoind", metavar="PATH", help="With --node bitcoind: the program to start [the one on PATH].")
+@click.option("--program", default=DEFAULT_PROGRAM, show_default=True, help="What a challenge disputes.")
+@with_app
+def demo(app: App, stories: tuple[str, ...], kind: str, bitcoind: str | None, program: str) -> None:
+    """Watch the bridge work: happy, challenged, fraud, silent, refund (or only the STORY you name).
+
+    \b
+    happy       an honest claim that nobody challenges
+    challenged  an honest claim, challenged, proved and paid
+    fraud       a false claim, disproved on Bitcoin: half the bond burns
+    silent      a false claim, challenged and never answered
+    refund      a deposit that the committee never confirms
+
+    Every transaction is validated by Bitcoin Core's own code, in this process or in a node started for the demo.
+    """
+    for name in stories:
+        if name not in STORIES:
+            raise BadInput("story", name, f"one of {', '.join(STORIES)}")
+    tell = _silence if app.json else _Narrator()
+    with _temporary_node(kind, bitcoind) as node:
+        miner = open_stage(node)
+        outcomes = []
+        for outcome in play(stories or tuple(STORIES), node, miner, Params(), parse_program(program), tell):
+            outcomes.append(outcome)
+            if not app.json:
+                click.echo(_balances(outcome))
+        document = {"stories": [_document(outcome, node.name) for outcome in outcomes]}
+    count = sum(len(outcome.transactions) for outcome in outcomes)
+    emit(app, document, f"\n{len(outcomes)} stories, {count} transactions, every one judged by Bitcoin Core ({kind}).")
+
+
+@contextmanager
+def _temporary_node(kind: str, bitcoind: str | None) -> Iterator[Node]:
+    """A fresh regtest chain that is gone afterwards."""
+    if bitcoind is not None and kind != BITCOIND:
+        raise BadInput("--bitcoind", bitcoind, "given with --node bitcoind")
+    with tempfile.TemporaryDirectory(prefix="bitvm-bridge-") as folder:
+        if kind == EMBEDDED:
+            from bitvm_bridge.chain.embedded import EmbeddedNode
+
+            node = EmbeddedNode(Path(folder))
+            try:
+                yield node
+            finally:
+                node.close()
+            return
+        from bitvm_bridge.chain.launch import LaunchedBitcoind
+
+        path = bitcoind or shutil.which("bitcoind")
+        if path is None:
+            raise NodeUnreachable("no bitcoind on PATH; name one with --bitcoind PATH")
+        with LaunchedBitcoind(Path(path), Path(folder)) as launched:
+            yield launched.node
+
+
+def _silence(_: str, __: Step | Refusal) -> None:
+    """--json: nothing is told on the way."""
+
+
+class _Narrator:
+    """Prints each step as it happens."""
+
+    def __init__(self) -> None:
+        self._story = ""
+
+    def __call__(self, story: str, step: Step | Refusal) -> None:
+        if story != self._story:
+            self._story = story
+            title = (STORIES[story].__doc__ or "").strip()
+            click.echo("\n" + click.style(f"{story}", bold=True) + f"  {title}")
+            click.echo(
+                click.style(f"  {'block':>5}  {'transaction':<18} {'vsize':>7} {'fee':>8}  what happens", dim=True)
+            )
+        click.echo(_line(step))
+
+
+def _line(step: Step | Refusal) -> str:
+    if isinstance(step, Refusal):
+        refused = click.style(f"{step.name:<18}", fg="yellow")
+        return f"  {'–':>5}  {refused} {'refused':>16}  {step.meaning} ({step.reason.partition(' (')[0]})"
+    name = click.style(f"{step.name:<18}", fg="cyan", dim=step.name.endswith(" fee"))
+    return f"  {step.height:>5}  {name} {step.vsize:>7,} {step.fee:>8,}  {step.meaning}"
+
+
+def _balances(outcome: Outcome) -> str:
+    def show(amount: int) -> str:
+        return click.style(f"{amount:+,}", fg="green" if amount > 0 else "red" if amount < 0 else None)
+
+    parts = [f"{party} {show(amount)}" for party, amount in outcome.balances.items() if amount]
+    return "  in sat: " + ", ".join(parts)
+
+
+def _document(outcome: Outcome, node: str) -> dict[str, Any]:
+    return {
+        "name": outcome.name,
+        "ok": True,
+        "node": node,
+        "transactions": [
+            {
+                "name": step.name,
+                "txid": step.txid,
+                "vsize": step.vsize,
+                "weight": step.weight,
+                "fee": step.fee,
+                "height": step.height,
+            }
+            for step in outcome.transactions
+        ],
+        "refusals": [{"name": step.name, "reason": step.reason} for step in outcome.steps if isinstance(step, Refusal)],
+        "balances": outcome.balances,
+    }

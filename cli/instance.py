@@ -1,0 +1,177 @@
+"""`bitvm-bridge instance`: look at an instance, check it, move it between machines."""
+
+from typing import Any
+
+import click
+
+from bitvm_bridge.graph import GraphTx
+from bitvm_bridge.linter import lint, signed_vsize
+from bitvm_bridge.protocol.template import ANY_LEAF
+from bitvm_bridge.signing.bundle import Bundle
+from bitvm_bridge.status import Status, status
+from cli import records
+from cli.app import App, emit, read_file, say, with_app, write_file
+from cli.picture import draw
+
+
+@click.group()
+def instance() -> None:
+    """One deposit with one operator: its transactions, its state, its bundle."""
+
+
+@instance.command("list")
+@with_app
+def list_instances(app: App) -> None:
+    """List the instances of this data directory."""
+    with app.store() as store:
+        rows = []
+        for key in store.keys(records.INSTANCE):
+            setup = records.load_instance(store, key.hex())
+            signed = store.get(records.BUNDLE, key) is not None
+            rows.append(
+                {
+                    "instance": key.hex(),
+                    "deposit": setup.deposit.request.id.hex(),
+                    "program": str(setup.spec),
+                    "signed": signed,
+                }
+            )
+    text = "\n".join(
+        f"{row['instance']}  {row['program']}  {'signed' if row['signed'] else 'unsigned'}" for row in rows
+    )
+    emit(app, {"instances": rows}, text)
+
+
+@instance.command()
+@click.argument("instance")
+@with_app
+def show(app: App, instance: str) -> None:
+    """Show every transaction of INSTANCE: txid where it is known, inputs, leaves, locks, who signs."""
+    with app.store() as store:
+        setup = records.load_instance(store, instance)
+    rows = [_row(item) for item in setup.graph.txs.values()]
+    lines = [f"instance {setup.id.hex()}", f"vault    {setup.graph.vault}", f"claim    {setup.claim}", ""]
+    for row in rows:
+        lines.append(f"{row['name']:<18} {row['txid'] or 'txid depends on coins added later'}")
+        lines += [
+            f"    spends {item['spends']:<22} by {item['leaf']:<10} after {item['wait']:>3} blocks, {item['signer']}"
+            for item in row["inputs"]
+        ]
+    document = {"instance": setup.id.hex(), "vault": str(setup.graph.vault), "transactions": rows}
+    emit(app, document, "\n".join(lines))
+
+
+def _row(item: GraphTx) -> dict[str, Any]:
+    fixed = item.is_complete and not any(entry.leaf == ANY_LEAF for entry in item.inputs)
+    return {
+        "name": item.name,
+        "txid": item.tx.txid_hex if item.is_complete else None,
+        "version": item.tx.version,
+        "vsize": signed_vsize(item) if fixed else None,
+        "sender": item.template.sender,
+        "inputs": [
+            {
+                "name": entry.name,
+                "spends": entry.source.name,
+                "amount": entry.source.output.amount,
+                "leaf": entry.leaf,
+                "wait": entry.wait,
+                "signer": entry.signer or "nobody: a proof",
+                "sighash": entry.sighash.name,
+            }
+            for entry in item.inputs
+        ],
+        "outputs": [{"amount": out.amount, "script": out.script_pubkey.hex()} for out in item.tx.outputs],
+    }
+
+
+@instance.command()
+@click.argument("instance")
+@with_app
+def graph(app: App, instance: str) -> None:
+    """Draw the graph of INSTANCE as a Mermaid flowchart."""
+    with app.store() as store:
+        setup = records.load_instance(store, instance)
+    picture = draw(setup.graph)
+    emit(app, {"instance": setup.id.hex(), "mermaid": picture}, picture)
+
+
+@instance.command("status")
+@click.argument("instance")
+@with_app
+def show_status(app: App, instance: str) -> None:
+    """What has happened to INSTANCE on chain; what can be sent now, by whom, and until which block."""
+    with app.store() as store, app.node() as node:
+        setup = records.load_instance(store, instance)
+        found = status(setup.graph, node)
+    events = [{"name": event.name, "txid": event.txid, "height": event.height} for event in found.events]
+    duties = [
+        {"name": duty.name, "sender": duty.sender, "from": duty.start, "before": duty.deadline} for duty in found.duties
+    ]
+    document = {
+        "instance": setup.id.hex(),
+        "height": found.height,
+        "state": found.state,
+        "events": events,
+        "possible": duties,
+    }
+    emit(app, document, _status_text(found))
+
+
+def _status_text(found: Status) -> str:
+    lines = [f"height {found.height}, state {found.state}", ""]
+    lines += [f"{event.height:>8}  {event.name:<18} {event.txid}" for event in found.events]
+    lines += ["", "possible next:"]
+    for duty in found.duties:
+        start = "now" if duty.start <= found.height + 1 else f"from block {duty.start}"
+        until = f", before block {duty.deadline}" if duty.deadline else ""
+        lines.append(f"  {duty.name:<18} by {duty.sender:<10} {start}{until}")
+    return "\n".join(lines)
+
+
+@instance.command()
+@click.argument("instance")
+@with_app
+def verify(app: App, instance: str) -> None:
+    """Rebuild the graph of INSTANCE, check every rule of the protocol on it and every signature of its bundle."""
+    with app.store() as store:
+        bundle = records.load_bundle(store, instance)
+    problems = lint(bundle.setup.graph)
+    for problem in problems:
+        say(problem)
+    count = len(bundle.signatures)
+    document = {"instance": bundle.setup.id.hex(), "signatures": count, "problems": problems, "ok": not problems}
+    emit(app, document, f"{count} signatures verify; {len(problems) or 'no'} rules are broken")
+    if problems:
+        raise SystemExit(5)
+
+
+@instance.command()
+@click.argument("instance")
+@click.option("--out", default="-", metavar="FILE", help="Where to write it [-].")
+@click.option("--bundle", is_flag=True, help="The pre-signed bundle instead of the public inputs alone.")
+@with_app
+def export(app: App, instance: str, out: str, bundle: bool) -> None:
+    """Write the public inputs of INSTANCE, or its whole bundle, as JSON."""
+    with app.store() as store:
+        raw = (
+            records.load_bundle(store, instance).to_json()
+            if bundle
+            else records.load_instance(store, instance).to_json()
+        )
+    write_file(out, raw)
+
+
+@instance.command("import")
+@click.argument("bundle", metavar="BUNDLE", type=click.Path(dir_okay=False, allow_dash=True))
+@with_app
+def import_bundle(app: App, bundle: str) -> None:
+    """Verify a BUNDLE file and keep its deposit, its instance and its signatures."""
+    found = Bundle.from_json(read_file(bundle, "bundle"))
+    if found.setup.deposit.request.params.network is not app.network:
+        raise click.UsageError(f"the bundle is of {found.setup.deposit.request.params.network}, not of {app.network}")
+    with app.store() as store:
+        records.save_deposit(store, found.setup.deposit)
+        records.save_instance(store, found.setup)
+        records.save_bundle(store, found)
+    emit(app, {"instance": found.setup.id.hex()}, found.setup.id.hex())

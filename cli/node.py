@@ -1,0 +1,94 @@
+"""`bitvm-bridge node`: look at the chain, and on regtest move it."""
+
+import click
+
+from bitvm_bridge.errors import BadInput
+from bitvm_bridge.keys import Role, parse_address
+from bitvm_bridge.params import Network
+from bitvm_bridge.protocol import wallet_script
+from bitvm_bridge.transaction import Transaction
+from bitvm_bridge.wallet import Wallet
+from cli.app import App, emit, read_file, with_app
+from cli.keys import DEFAULT_NAME
+
+WALLETS = (Role.DEPOSITOR, Role.WITHDRAWER, Role.OPERATOR, Role.CHALLENGER)
+
+
+@click.group()
+def node() -> None:
+    """Ask the node, and on regtest mine."""
+
+
+@node.command()
+@with_app
+def info(app: App) -> None:
+    """Which node answers, on which network, at which height."""
+    with app.node() as chain:
+        document = {"node": chain.name, "network": app.network, "height": chain.height(), "fee_rate": chain.fee_rate()}
+    emit(app, document, "\n".join(f"{name:<9} {value}" for name, value in document.items()))
+
+
+@node.command()
+@click.argument("blocks", type=click.IntRange(1, 10_000), default=1)
+@click.option("--to", metavar="ROLE|ADDRESS", help="Who gets the subsidies: a role's default key, or an address.")
+@with_app
+def mine(app: App, blocks: int, to: str | None) -> None:
+    """Regtest: mine BLOCKS blocks with what waits in the mempool."""
+    if app.network is not Network.REGTEST:
+        raise BadInput("--network", app.network, "regtest: nobody mines elsewhere at will")
+    script = None if to is None else _destination(app, to)
+    with app.node() as chain:
+        chain.mine(blocks, script)
+        height = chain.height()
+    emit(app, {"height": height}, str(height))
+
+
+def _destination(app: App, to: str) -> bytes:
+    if to not in [str(role) for role in WALLETS]:
+        return parse_address(to, app.network, "--to")
+    with app.store() as store:
+        return wallet_script(store.seed(Role(to), DEFAULT_NAME).wallet_key().xonly)
+
+
+@node.command("mine-transactions")
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
+@with_app
+def mine_transactions(app: App, file: str) -> None:
+    """Regtest: mine one block with the raw transactions of FILE, even those too heavy to relay."""
+    if app.network is not Network.REGTEST:
+        raise BadInput("--network", app.network, "regtest: nobody mines elsewhere at will")
+    lines = read_file(file, "file").decode("ascii", "replace").split()
+    transactions = [Transaction.parse_hex(line, f"line {number}") for number, line in enumerate(lines, 1)]
+    with app.node() as chain:
+        chain.mine_transactions(transactions)
+        height = chain.height()
+    emit(app, {"height": height, "txids": [tx.txid_hex for tx in transactions]}, str(height))
+
+
+@node.command()
+@with_app
+def balance(app: App) -> None:
+    """What each key of this data directory holds, in sat."""
+    rows = []
+    with app.store() as store, app.node() as chain:
+        for role in WALLETS:
+            for name in store.seed_names(role):
+                coins = Wallet(store.seed(role, name).wallet_key(), chain, fee_rate=1.0).coins()
+                rows.append(
+                    {"role": role, "name": name, "coins": len(coins), "sat": sum(c.output.amount for c in coins)}
+                )
+    emit(app, {"balances": rows}, "\n".join(f"{r['role']:<11} {r['name']:<10} {r['sat']:>15,} sat" for r in rows))
+
+
+@node.command()
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
+@with_app
+def test(app: App, file: str) -> None:
+    """Would the node take the raw transactions of FILE (one, or a parent and its child) into its mempool?"""
+    lines = read_file(file, "file").decode("ascii", "replace").split()
+    transactions = [Transaction.parse_hex(line, f"line {number}") for number, line in enumerate(lines, 1)]
+    with app.node() as chain:
+        verdict = chain.test(transactions)
+    emit(app, {"allowed": verdict.allowed, "reason": verdict.reason}, "accepted" if verdict.allowed else verdict.reason)
+    if not verdict.allowed:
+        raise SystemExit(4)
