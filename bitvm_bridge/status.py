@@ -54,7 +54,7 @@ def status(graph: Graph, node: Node) -> Status:
     """Read the outputs of the graph off the chain. Raises NodeUnreachable."""
     unspent: dict[OutPoint, int] = {}
     events: dict[bytes, Event] = {}
-    for source in graph.sources.values():
+    for source in {entry.source.name: entry.source for item in graph.txs.values() for entry in item.inputs}.values():
         maker = source.name.partition(".")[0]
         if (output := node.output(source.outpoint)) is not None:
             unspent[source.outpoint] = output.height

@@ -5,17 +5,16 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from bitvm_bridge import taproot
+from bitvm_bridge.chain.mempool import COINBASE_MATURITY
 from bitvm_bridge.chain.node import Node, Utxo, Verdict
 from bitvm_bridge.errors import BadInput, BridgeError
 from bitvm_bridge.graph import ANCHOR
 from bitvm_bridge.keys import SecretKey
 from bitvm_bridge.params import DUST
-from bitvm_bridge.policy import MAX_STANDARD_WEIGHT
+from bitvm_bridge.policy import MAX_STANDARD_WEIGHT, largest_burn
 from bitvm_bridge.protocol import wallet_script
 from bitvm_bridge.transaction import SEQUENCE_RBF, OutPoint, Transaction, TxIn, TxOut
-from scripts_tapleaf.script import OP_RETURN
 
-COINBASE_MATURITY: Final = 100
 SIGNATURE_PLACEHOLDER: Final = bytes(64)
 MAX_FEE_RATE: Final = 1_000.0
 """sat per vB: above this a fee is taken for a mistake."""
@@ -53,11 +52,6 @@ class Prepared:
         return self.parent.fee + (self.child.fee if self.child else 0)
 
     @property
-    def burn(self) -> int:
-        """sat that go to outputs nobody can spend."""
-        return sum(out.amount for out in self.tx.outputs if out.script_pubkey[:1] == OP_RETURN)
-
-    @property
     def transactions(self) -> tuple[Transaction, ...]:
         """Parent, then child."""
         return (self.tx,) if self.child is None else (self.tx, self.child.tx)
@@ -79,9 +73,9 @@ class Prepared:
                 "export it with --out and hand it to a miner"
             )
         if self.child is None:
-            node.broadcast(self.tx, max_burn=self.burn)
+            node.broadcast(self.tx, max_burn=largest_burn(self.tx))
         else:
-            node.submit_package(self.tx, self.child.tx, max_burn=self.burn)
+            node.submit_package(self.tx, self.child.tx, max_burn=largest_burn(self.tx))
 
 
 @dataclass(frozen=True)

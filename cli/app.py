@@ -109,7 +109,7 @@ def read_file(path: str, field_name: str) -> bytes:
 def write_file(path: str, data: bytes, field_name: str = "--out") -> None:
     """Write to a file, all of it or nothing, or to stdout for `-`. Raises BadInput."""
     if path == "-":
-        click.get_binary_stream("stdout").write(data)
+        sys.stdout.buffer.write(data)
         return
     target = Path(path)
     part = target.with_name(target.name + ".part")

@@ -96,7 +96,7 @@ def confirm(app: App, deposit: str) -> None:
         records.save_peg_in(store, setup, signatures["PegIn.deposit"])
     txid = setup.graph["PegIn"].tx.txid_hex
     emit(app, {"deposit": setup.request.id.hex(), "peg_in": txid, "instances": len(bundles)}, txid)
-    say(f"PegIn is signed; {len(bundles)} instances verified")
+    say(f"PegIn is signed; instances verified: {len(bundles)}")
 
 
 @committee.command()

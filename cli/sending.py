@@ -82,7 +82,7 @@ def finish(
             prepared.send(node)
         store.record_transaction(owner, prepared.name, prepared.tx)
     document["broadcast"] = sending.broadcast
-    emit(app, document, "\n".join(f"{name:<10} {value}" for name, value in document.items()))
+    emit(app, document, "\n".join(f"{name:<12} {value}" for name, value in document.items()))
     if not sending.broadcast:
         say("not sent" + (" and nothing kept (--dry-run)" if sending.dry_run else "; --broadcast sends it"))
 

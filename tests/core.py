@@ -1,8 +1,6 @@
 """Bitcoin Core's verdict on one tapscript spend, in-process."""
 
-import pbk
-from pbk.script import PrecomputedTransactionData
-
+from bitvm_bridge.chain.kernel import verify_input
 from bitvm_bridge.taproot import NUMS_KEY, ScriptTree
 from bitvm_bridge.transaction import OutPoint, Transaction, TxIn, TxOut
 
@@ -21,19 +19,3 @@ def spend_leaf(script: bytes, witness: list[bytes], *, sequence: int = 0xFFFFFFF
         outputs=(TxOut(99_000, bytes.fromhex("5120") + NUMS_KEY),),
     )
     return verify_input(tx, 0, [spent])
-
-
-def verify_input(tx: Transaction, index: int, spent: list[TxOut]) -> bool:
-    """Core's script verdict on input `index` of `tx`, all consensus flags of a taproot-active chain on."""
-    kernel_tx = pbk.Transaction(tx.serialize())
-    outputs = [pbk.TransactionOutput(pbk.ScriptPubkey(out.script_pubkey), out.amount) for out in spent]
-    try:
-        return pbk.ScriptPubkey(spent[index].script_pubkey).verify(
-            spent[index].amount,
-            kernel_tx,
-            PrecomputedTransactionData(kernel_tx, outputs),
-            index,
-            pbk.ScriptVerificationFlags.ALL,
-        )
-    except pbk.ScriptVerifyException:
-        return False

@@ -33,7 +33,7 @@ class _BlockIndex:
 
 
 class BitcoindNode:
-    """A running node. It needs no wallet and no index; with `-txindex`, `find` is faster."""
+    """A running node. It needs no wallet and no index."""
 
     name = "bitcoind"
 

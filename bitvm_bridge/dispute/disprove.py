@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bitvm_bridge.chain.kernel import verify_input
+from bitvm_bridge.chain.kernel import verify_inputs
 from bitvm_bridge.dispute.assertion import Assertion
 from bitvm_bridge.errors import BridgeError
 from bitvm_bridge.setup import InstanceSetup
@@ -36,6 +36,5 @@ def prove(setup: InstanceSetup, assertion: Assertion) -> Proof:
 
 def execute(tx: Transaction, spent: Sequence[TxOut]) -> None:
     """Run every input in Bitcoin Core's interpreter. Raises BridgeError where one fails."""
-    for index in range(len(tx.inputs)):
-        if not verify_input(tx, index, spent):
-            raise BridgeError(f"disprove: Bitcoin Core's interpreter refuses input {index}; nothing was sent")
+    if (index := verify_inputs(tx, spent)) is not None:
+        raise BridgeError(f"disprove: Bitcoin Core's interpreter refuses input {index}; nothing was sent")
