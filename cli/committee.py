@@ -1,11 +1,12 @@
 """`bitvm-bridge committee`: members who sign every graph in advance."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import click
 
 from bitvm_bridge.errors import BadInput
-from bitvm_bridge.keys import Role, Seed
+from bitvm_bridge.keys import Role, Seed, parse_address
 from bitvm_bridge.linter import check
 from bitvm_bridge.protocol import Request
 from bitvm_bridge.roles import committee as role
@@ -15,6 +16,8 @@ from bitvm_bridge.signing.musig import MAX_MEMBERS, Committee, Signer, sign_toge
 from bitvm_bridge.store import Store
 from cli import records
 from cli.app import App, emit, read_file, say, with_app
+from cli.keys import DEFAULT_NAME
+from cli.sending import finish, open_wallet, sending_options, take_sending
 
 CHALLENGE = "challenge signature"
 
@@ -93,10 +96,29 @@ def confirm(app: App, deposit: str) -> None:
         setup = records.load_deposit(store, deposit)
         bundles = records.bundles_of(store, records.instances_of(store, setup))
         signatures = sign_all(store, setup, role.peg_in_digest(setup, bundles))
-        records.save_peg_in(store, setup, signatures["PegIn.deposit"])
+        records.save_peg_in(store, setup, signatures[role.PEG_IN])
     txid = setup.graph["PegIn"].tx.txid_hex
     emit(app, {"deposit": setup.request.id.hex(), "peg_in": txid, "instances": len(bundles)}, txid)
     say(f"PegIn is signed; instances verified: {len(bundles)}")
+
+
+@committee.command("cooperative-payout")
+@click.argument("deposit")
+@click.option("--to", required=True, metavar="ADDRESS", help="Who is paid the whole vault.")
+@click.option("--name", default=DEFAULT_NAME, show_default=True, help="The withdrawer key whose coins pay the fee.")
+@sending_options
+@with_app
+def cooperative_payout(app: App, /, deposit: str, to: str, name: str, **options: Any) -> None:
+    """Make CooperativePayout: every member agrees to pay out the vault of DEPOSIT, without any operator."""
+    sending = take_sending(options)
+    script = parse_address(to, app.network, "--to")
+    with app.store() as store, app.node() as node:
+        setup = records.load_deposit(store, deposit)
+        wallet = open_wallet(store, node, Role.WITHDRAWER, name, sending)
+        tx, digests = role.cooperative_payout(setup, script)
+        signatures = sign_all(store, setup, digests)
+        prepared = role.finish_cooperative_payout(wallet, setup, tx, signatures[role.COOPERATIVE])
+        finish(app, store, node, sending, setup.request.id, prepared)
 
 
 @committee.command()

@@ -19,11 +19,10 @@ from bitvm_bridge.protocol.peg_out import PegOut
 from bitvm_bridge.protocol.template import Party, Template
 from bitvm_bridge.protocol.unhappy_take import UnhappyTake
 
-DEPOSIT_TEMPLATES: Final[tuple[type[Template], ...]] = (PegInDeposit, PegInRefund, PegIn)
+DEPOSIT_TEMPLATES: Final[tuple[type[Template], ...]] = (PegInDeposit, PegInRefund, PegIn, CooperativePayout)
 """The transactions of a deposit, in the order in which one spends another."""
 
 INSTANCE_TEMPLATES: Final[tuple[type[Template], ...]] = (
-    CooperativePayout,
     PegOut,
     ClaimFunding,
     KickOff,

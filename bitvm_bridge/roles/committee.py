@@ -2,10 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
+from bitvm_bridge import secp
 from bitvm_bridge.errors import BadInput, VerificationFailed
 from bitvm_bridge.protocol import Party
 from bitvm_bridge.setup import DepositSetup, InstanceSetup
 from bitvm_bridge.signing.bundle import Bundle, verify
+from bitvm_bridge.transaction import Transaction, TxOut
+from bitvm_bridge.wallet import Funded, Prepared, Wallet
+
+PEG_IN = "PegIn.deposit"
+COOPERATIVE = "CooperativePayout.vault"
 
 
 def bundle_digests(setup: InstanceSetup) -> dict[str, bytes]:
@@ -24,6 +30,23 @@ def assemble(setup: InstanceSetup, signatures: Mapping[str, bytes], challenge: b
     return bundle
 
 
+def cooperative_payout(setup: DepositSetup, script_pubkey: bytes) -> tuple[Transaction, dict[str, bytes]]:
+    """CooperativePayout of the whole vault to a script, unsigned, with label and digest of the signature it needs."""
+    declared = setup.graph["CooperativePayout"]
+    tx = declared.completed(outputs=[TxOut(setup.request.params.peg_in, script_pubkey)])
+    return tx, {COOPERATIVE: declared.digest("vault", tx)}
+
+
+def finish_cooperative_payout(wallet: Wallet, setup: DepositSetup, tx: Transaction, signature: bytes) -> Prepared:
+    """The payout with the committee's signature, and the child that pays for it."""
+    declared = setup.graph["CooperativePayout"]
+    (entry,) = declared.inputs
+    if not secp.verify(setup.deposit.committee, declared.digest("vault", tx), signature):
+        raise VerificationFailed(f"{COOPERATIVE}: the committee's signature does not verify")
+    signed = tx.with_witness(0, entry.witness([entry.sighash.append_to(signature)]))
+    return wallet.package("CooperativePayout", Funded(signed, tuple(declared.spent)))
+
+
 def peg_in_digest(setup: DepositSetup, bundles: Sequence[Bundle]) -> dict[str, bytes]:
     """Label and digest of PegIn's signature, given out only when there is a bundle and every one verifies.
 
@@ -37,4 +60,4 @@ def peg_in_digest(setup: DepositSetup, bundles: Sequence[Bundle]) -> dict[str, b
         if bundle.setup.deposit != setup:
             raise BadInput("bundle", bundle.setup.id, f"an instance of the deposit {setup.outpoint}")
         verify(bundle)
-    return {"PegIn.deposit": setup.graph["PegIn"].digest("deposit")}
+    return {PEG_IN: setup.graph["PegIn"].digest("deposit")}
