@@ -32,7 +32,8 @@ OP_1NEGATE = _op(0x4F)
 OP_1 = OP_TRUE = _op(0x51)
 OP_2, OP_3, OP_4, OP_5, OP_6, OP_7, OP_8 = (_op(0x50 + n) for n in range(2, 9))
 OP_9, OP_10, OP_11, OP_12, OP_13, OP_14, OP_15, OP_16 = (_op(0x50 + n) for n in range(9, 17))
-OP_NOP, OP_IF, OP_NOTIF, OP_ELSE, OP_ENDIF = map(_op, (0x61, 0x63, 0x64, 0x67, 0x68))
+OP_NOP = _op(0x61)
+OP_IF, OP_NOTIF, OP_VERIF, OP_VERNOTIF, OP_ELSE, OP_ENDIF = map(_op, range(0x63, 0x69))
 OP_VERIFY, OP_RETURN = _op(0x69), _op(0x6A)
 OP_TOALTSTACK, OP_FROMALTSTACK = _op(0x6B), _op(0x6C)
 OP_2DROP, OP_2DUP, OP_3DUP, OP_2OVER, OP_2ROT, OP_2SWAP = map(_op, range(0x6D, 0x73))
@@ -50,6 +51,7 @@ OP_CHECKMULTISIG, OP_CHECKMULTISIGVERIFY = _op(0xAE), _op(0xAF)
 OP_NOP1, OP_CHECKLOCKTIMEVERIFY, OP_CHECKSEQUENCEVERIFY = map(_op, range(0xB0, 0xB3))
 OP_NOP4, OP_NOP5, OP_NOP6, OP_NOP7, OP_NOP8, OP_NOP9, OP_NOP10 = map(_op, range(0xB3, 0xBA))
 OP_CHECKSIGADD = _op(0xBA)
+OP_INVALIDOPCODE = _op(0xFF)
 
 OPCODE_NAMES: Final[dict[int, str]] = {
     value[0]: name for name, value in list(globals().items()) if name.startswith("OP_") and isinstance(value, bytes)
@@ -59,6 +61,13 @@ OP_SUCCESS: Final = frozenset(
     [0x50, 0x62, 0x89, 0x8A, *range(0x7E, 0x82), *range(0x83, 0x87), 0x8D, 0x8E, *range(0x95, 0x9A), *range(0xBB, 0xFF)]
 )
 """Opcodes that make a tapscript succeed unconditionally wherever they are parsed (BIP342)."""
+
+
+def opcode_name(opcode: int) -> str:
+    """The name of an opcode, 0 to 255: `OP_DUP`, `OP_PUSHBYTES_32`, `OP_SUCCESS80`."""
+    if 0 < opcode < OP_PUSHDATA1[0]:
+        return f"OP_PUSHBYTES_{opcode}"
+    return OPCODE_NAMES.get(opcode, f"OP_SUCCESS{opcode}")
 
 
 def encode_num(value: int) -> bytes:
@@ -74,13 +83,17 @@ def encode_num(value: int) -> bytes:
     return bytes(body)
 
 
-def decode_num(element: bytes, max_size: int = 4) -> int:
-    """Inverse of `encode_num`. Raises ScriptError for more than `max_size` bytes or a non-minimal encoding."""
+def decode_num(element: bytes, max_size: int = 4, minimal: bool = True) -> int:
+    """Inverse of `encode_num`. Raises ScriptError for more than `max_size` bytes.
+
+    Raises it for a non-minimal encoding too unless `minimal` is false: consensus takes any, relay policy only the
+    shortest.
+    """
     if len(element) > max_size:
         raise ScriptError(f"decode_num: {len(element)} bytes, expected at most {max_size}")
     if not element:
         return 0
-    if element[-1] & 0x7F == 0 and (len(element) == 1 or not element[-2] & 0x80):
+    if minimal and element[-1] & 0x7F == 0 and (len(element) == 1 or not element[-2] & 0x80):
         raise ScriptError(f"decode_num: {element.hex()} is not minimal")
     magnitude = int.from_bytes(element[:-1] + bytes([element[-1] & 0x7F]), "little")
     return -magnitude if element[-1] & 0x80 else magnitude
@@ -164,5 +177,5 @@ def disassemble(script: bytes) -> str:
         if instruction.data:
             words.append(instruction.data.hex())
         else:
-            words.append(OPCODE_NAMES.get(instruction.opcode, f"OP_SUCCESS{instruction.opcode}"))
+            words.append(opcode_name(instruction.opcode))
     return " ".join(words)
