@@ -86,7 +86,7 @@ def read_envelope(script: bytes) -> bytes:
             break
         pieces.append(_ONE_BYTE_PUSHES.get(item.opcode, b"") if item.data is None else item.data)
     data = b"".join(pieces)
-    if not data or not script.startswith(envelope(data)):
+    if not script.startswith(envelope(data)):
         raise ScriptError("read_envelope: expected nothing but data in full minimal pushes between IF and ENDIF")
     return data
 

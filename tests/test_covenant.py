@@ -1,11 +1,16 @@
 """The small leaves: bytes and sizes pinned, bad values refused, and what the scripts do."""
 
+from collections.abc import Mapping
 from itertools import combinations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bitvm_bridge import secp
+from bitvm_bridge.chain.kernel import verify_input
+from bitvm_bridge.taproot import NUMS_KEY, ScriptTree, p2tr, sighash
+from bitvm_bridge.transaction import OutPoint, Transaction, TxIn, TxOut
 from scripts_tapleaf import covenant
 from scripts_tapleaf import script as op
 from scripts_tapleaf.covenant import (
@@ -23,6 +28,8 @@ from tests.core import spend_leaf
 
 KEY = bytes.fromhex("aa" * 32)
 KEYS = [bytes([index]) * 32 for index in range(1, 6)]
+SECRETS = {secp.xonly_public_key(secret): secret for secret in (bytes([index]) * 32 for index in range(1, 4))}
+OWNERS = list(SECRETS)
 BAD_LOCKS = [-1, 0, 65_536, 1 << 22, 1 << 31]
 BAD_KEYS = [b"", KEY[:31], b"\x02" + KEY, KEY + KEY]
 
@@ -36,6 +43,62 @@ def play(script: bytes, witness: list[bytes], sequence: int = 0xFFFFFFFF, versio
     """The script under relay policy, with `signature` for every key."""
     context = Context(lambda key, given, _: given == signature(key), sequence=sequence, version=version)
     return run(script, witness, context, policy=True)
+
+
+class CoreSpend:
+    """A spend of the script as a single leaf, with `sequence`, for Core to judge."""
+
+    def __init__(self, script: bytes, sequence: int) -> None:
+        self._script, self._tree = script, ScriptTree([("leaf", script)])
+        self._spent = [TxOut(100_000, self._tree.script_pubkey())]
+        txin, txout = TxIn(OutPoint(bytes(32), 0), sequence), TxOut(99_000, p2tr(NUMS_KEY))
+        self._tx = Transaction(2, (txin,), (txout,))
+
+    def signatures(self, *keys: bytes) -> Mapping[bytes, bytes]:
+        digest = sighash(self._tx, 0, self._spent, leaf=self._tree.leaf_hash("leaf"))
+        return {key: secp.sign(SECRETS[key], digest, bytes(32)) for key in keys}
+
+    def accepts(self, *witness: bytes) -> bool:
+        stack = (*witness, self._script, self._tree.control_block("leaf"))
+        return verify_input(self._tx.with_witness(0, stack), 0, self._spent)
+
+
+@pytest.mark.parametrize("script", [signed(OWNERS[0]), envelope(KEY[:20]) + signed(OWNERS[0])])
+def test_core_wants_the_owners_signature(script: bytes) -> None:
+    spend = CoreSpend(script, 0xFFFFFFFD)
+    signatures = spend.signatures(*OWNERS)
+    assert spend.accepts(signatures[OWNERS[0]])
+    assert not spend.accepts(signatures[OWNERS[1]])
+    assert not spend.accepts(b"")
+    assert not spend.accepts()
+
+
+def test_core_wants_the_owners_signature_and_the_wait() -> None:
+    script = signed_after(OWNERS[0], 144)
+    spend, early = CoreSpend(script, csv_sequence(144)), CoreSpend(script, csv_sequence(143))
+    signatures = spend.signatures(*OWNERS)
+    assert spend.accepts(signatures[OWNERS[0]])
+    assert not spend.accepts(signatures[OWNERS[1]])
+    assert not spend.accepts(b"")
+    assert not early.accepts(early.signatures(OWNERS[0])[OWNERS[0]])
+
+
+@pytest.mark.parametrize("signers", [pair for size in (2, 3) for pair in combinations(OWNERS, size)])
+def test_core_wants_two_of_three_and_the_wait(signers: tuple[bytes, ...]) -> None:
+    script = council(OWNERS, 2, 144)
+    spend, early = CoreSpend(script, csv_sequence(144)), CoreSpend(script, csv_sequence(143))
+    witness = council_witness(OWNERS, spend.signatures(*signers), 2)
+    assert spend.accepts(*witness)
+    assert not spend.accepts(*reversed(witness))
+    assert not spend.accepts(*reversed(spend.signatures(*OWNERS).values()))
+    assert not early.accepts(*council_witness(OWNERS, early.signatures(*signers), 2))
+
+
+@pytest.mark.parametrize("signer", OWNERS)
+def test_core_refuses_one_of_three(signer: bytes) -> None:
+    spend = CoreSpend(council(OWNERS, 2, 144), csv_sequence(144))
+    signatures = spend.signatures(signer)
+    assert not spend.accepts(*(signatures.get(key, b"") for key in reversed(OWNERS)))
 
 
 def test_signed() -> None:

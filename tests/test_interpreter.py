@@ -701,6 +701,6 @@ def test_random_bytes(script: bytes, witness: list[bytes]) -> None:
 
 @pytest.mark.sweep
 @given(scripts, witnesses)
-@settings(max_examples=100_000, deadline=None)
+@settings(max_examples=30_000, deadline=None)
 def test_random_scripts_at_length(script: bytes, witness: list[bytes]) -> None:
     agree_on_every_step(script, witness)

@@ -178,6 +178,7 @@ def test_instructions_of_every_kind_of_push() -> None:
         Instruction(18, 0xFF, None),
     ]
     assert list(instructions(b"")) == []
+    assert list(instructions(b"\x4e" + bytes(4))) == [Instruction(0, 0x4E, b"")]
 
 
 @pytest.mark.parametrize("data", [b"a" * 2, b"a" * 75, b"a" * 76, b"a" * 256, b"a" * 520])
