@@ -90,7 +90,7 @@ def test_core_wants_two_of_three_and_the_wait(signers: tuple[bytes, ...]) -> Non
     witness = council_witness(OWNERS, spend.signatures(*signers), 2)
     assert spend.accepts(*witness)
     assert not spend.accepts(*reversed(witness))
-    assert not spend.accepts(*reversed(spend.signatures(*OWNERS).values()))
+    assert not spend.accepts(*reversed(list(spend.signatures(*OWNERS).values())))
     assert not early.accepts(*council_witness(OWNERS, early.signatures(*signers), 2))
 
 
