@@ -5,9 +5,8 @@ import click
 from bitvm_bridge.errors import BridgeError
 from bitvm_bridge.keys import Role, parse_address
 from bitvm_bridge.roles import withdrawer as role
-from bitvm_bridge.transaction import TxOut
 from bitvm_bridge.wallet import Wallet
-from cli.app import App, emit, with_app, write_file
+from cli.app import STDOUT, App, emit, with_app, write_file
 from cli.keys import add_key_commands, name_option
 
 
@@ -28,17 +27,20 @@ add_key_commands(withdrawer, Role.WITHDRAWER)
 @name_option(Role.WITHDRAWER)
 @click.option("--amount", type=int, required=True, metavar="SAT", help="What the operator must pay you.")
 @click.option("--to", metavar="ADDRESS", help="Where to be paid [your own wallet].")
-@click.option("--out", metavar="FILE", default="-", help="Where to write the PSBT [-].")
+@click.option("--out", metavar="FILE", default=STDOUT, help="Where to write the PSBT [-].")
 @with_app
 def request(app: App, name: str, amount: int, to: str | None, out: str) -> None:
-    """Sign one coin over to whoever pays the amount: a PSBT, SINGLE|ANYONECANPAY."""
+    """Sign half of a PegOut. It is a PSBT: one coin of yours, signed SINGLE|ANYONECANPAY, for that coin and the amount.
+
+    Any coin will do, its value comes back to you. Hand the PSBT to an operator.
+    """
     with app.store() as store, app.node() as node:
         wallet = Wallet(store.seed(Role.WITHDRAWER, name).wallet_key(), node, fee_rate=1.0)
         script = wallet.script_pubkey if to is None else parse_address(to, app.network, "--to")
         coins = wallet.coins()
         if not coins:
-            raise BridgeError(f"withdrawer {name!r} has no coin to sign over; any small one will do")
-        psbt = role.request(wallet.key, coins[-1], TxOut(amount, script)).to_psbt()
-    write_file(out, psbt.encode() + b"\n")
-    if out != "-":
-        emit(app, {"psbt": psbt, "amount": amount}, f"wrote {out}")
+            raise BridgeError(f"withdrawer {name!r}: no coin to sign with; any will do, its value comes back")
+        psbt = role.request(wallet.key, coins[-1], amount, script).to_psbt()
+    if out != STDOUT:
+        write_file(out, psbt.encode() + b"\n")
+    emit(app, {"psbt": psbt, "amount": amount}, psbt if out == STDOUT else f"wrote {out}")

@@ -42,10 +42,10 @@ def claim_funding(
 def peg_out(wallet: Wallet, setup: InstanceSetup, withdrawal: Withdrawal) -> Prepared:
     """PegOut: the withdrawer's half first, then the instance id, then the operator's coins and change.
 
-    Raises BridgeError where the operator would pay out more than the deposit gives back.
+    Raises BadInput where the operator would pay out more than the deposit gives back.
     """
-    if withdrawal.payout.amount > setup.deposit.request.params.peg_in:
-        raise BadInput("withdrawal amount", withdrawal.payout.amount, "at most the deposit that reimburses it")
+    if withdrawal.amount > (peg_in := setup.deposit.request.params.peg_in):
+        raise BadInput("withdrawal amount", withdrawal.amount, f"at most {peg_in:,} sat, the deposit that repays it")
     marker = TxOut(0, connectors.instance_marker(setup.instance))
     partial = Transaction(2, (withdrawal.txin,), (withdrawal.payout, marker))
     return Prepared("PegOut", wallet.sign_coins(wallet.fund(partial, [withdrawal.spent]), 1))

@@ -1,4 +1,7 @@
-"""The withdrawer: half of a PegOut, signed so that whoever pays the output may complete it."""
+"""The withdrawer: half of a PegOut, signed so that whoever pays the output may complete it.
+
+The payout gives the withdrawer its coin back on top of the amount that it asked for, so any coin will do.
+"""
 
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
@@ -15,7 +18,7 @@ from bitvm_bridge.errors import BadInput
 from bitvm_bridge.keys import SecretKey
 from bitvm_bridge.params import DUST
 from bitvm_bridge.taproot import SigHash, sighash
-from bitvm_bridge.transaction import SEQUENCE_RBF, OutPoint, Transaction, TxIn, TxOut
+from bitvm_bridge.transaction import MAX_MONEY, SEQUENCE_RBF, OutPoint, Transaction, TxIn, TxOut
 
 TAP_KEY_SIG: Final = b"\x13"
 """PSBT_IN_TAP_KEY_SIG (BIP371), which embit carries as an unknown field."""
@@ -31,13 +34,17 @@ class Withdrawal:
     signature: bytes
 
     def __post_init__(self) -> None:
-        if self.payout.amount < DUST:
-            raise BadInput("withdrawal amount", self.payout.amount, f"at least {DUST} sat")
+        _check_amount(self.amount)
         output_key = self.spent.script_pubkey[2:]
         if len(self.spent.script_pubkey) != 34 or self.spent.script_pubkey[:2] != b"\x51\x20":
             raise BadInput("withdrawal coin", self.spent.script_pubkey, "a P2TR output")
         if not secp.verify(output_key, _digest(self.coin, self.spent, self.payout), self.signature):
             raise BadInput("withdrawal signature", self.signature, "a SINGLE|ANYONECANPAY signature of this payout")
+
+    @property
+    def amount(self) -> int:
+        """sat that whoever completes it pays, the fee aside."""
+        return self.payout.amount - self.spent.amount
 
     @property
     def txin(self) -> TxIn:
@@ -72,10 +79,17 @@ class Withdrawal:
         return cls(tx.inputs[0].outpoint, spent, tx.outputs[0], signature[:64])
 
 
-def request(key: SecretKey, coin: Utxo, payout: TxOut) -> Withdrawal:
-    """Sign over a coin of the withdrawer's wallet in exchange for `payout`."""
+def request(key: SecretKey, coin: Utxo, amount: int, script_pubkey: bytes) -> Withdrawal:
+    """Sign a coin of the withdrawer's wallet over to whoever pays `amount` (sat) more than it to a script."""
+    _check_amount(amount)
+    payout = TxOut(amount + coin.output.amount, script_pubkey)
     signature = key.sign_key_path(_digest(coin.outpoint, coin.output, payout))
     return Withdrawal(coin.outpoint, coin.output, payout, signature)
+
+
+def _check_amount(amount: int) -> None:
+    if not DUST <= amount <= MAX_MONEY:
+        raise BadInput("withdrawal amount", amount, f"from {DUST} to {MAX_MONEY:,} sat")
 
 
 def _digest(coin: OutPoint, spent: TxOut, payout: TxOut) -> bytes:
