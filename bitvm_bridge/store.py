@@ -8,7 +8,7 @@ import hashlib
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
@@ -50,39 +50,51 @@ CREATE TABLE transactions (
 """
 
 
+Ask = Callable[[bool], str]
+"""Asks a person for the passphrase; True where the store has none yet, and gets this one."""
+
+
 class Store:
     """One party's state on one network. Not shared between threads; other processes wait their turn to write."""
 
-    def __init__(self, connection: sqlite3.Connection, key: bytes | None, plain: bool) -> None:
+    def __init__(self, connection: sqlite3.Connection, key: bytes | None, plain: bool, ask: Ask | None) -> None:
         """Use `Store.open`."""
         self._db = connection
         self._key = key
         self._plain = plain
+        self._ask = ask
 
     @classmethod
     def open(
-        cls, home: Path, network: Network, *, passphrase: str | None = None, insecure_plain_keys: bool = False
+        cls,
+        home: Path,
+        network: Network,
+        *,
+        passphrase: str | None = None,
+        ask: Ask | None = None,
+        insecure_plain_keys: bool = False,
     ) -> Self:
         """Open, or create, the store in `home`.
 
-        Without a passphrase, and with keys encrypted, everything but the seeds can be read and written. Raises
-        BadInput for a wrong passphrase, a store of another network or made by a newer version, and for plain keys
-        outside regtest or mixed with encrypted ones.
+        Without a passphrase, and with keys encrypted, everything but the seeds can be read and written; `ask` is
+        called when the first of them is needed. Raises BadInput for a wrong passphrase, a store of another network or
+        made by a newer version, and for plain keys outside regtest or mixed with encrypted ones; BridgeError where
+        another process holds the store.
         """
         if insecure_plain_keys and network is not Network.REGTEST:
             raise BadInput("--insecure-plain-keys", network, "used on regtest only")
         connection = _connect(home)
         try:
-            _migrate(connection, home, network, insecure_plain_keys)
-            meta = dict(connection.execute("SELECT name, value FROM meta"))
-            plain = meta["keys"] == b"plain"
-            if insecure_plain_keys and not plain:
-                raise BadInput("--insecure-plain-keys", home, "a store whose keys are plain; this one encrypts them")
-            key = None if plain or passphrase is None else _unlock(connection, meta, passphrase)
+            _migrate(connection, home, network)
+            plain = _are_keys_plain(connection, home, insecure_plain_keys)
+            key = None if plain or passphrase is None else _unlock(connection, passphrase)
+        except sqlite3.OperationalError as error:
+            connection.close()
+            raise _held(error) from None
         except BaseException:
             connection.close()
             raise
-        return cls(connection, key, plain)
+        return cls(connection, key, plain, ask)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -90,11 +102,17 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All writes inside happen, or none. Raises BridgeError where another process holds the store."""
+        """All writes inside happen, or none; inside another transaction, they are part of it.
+
+        Raises BridgeError where another process holds the store.
+        """
+        if self._db.in_transaction:
+            yield
+            return
         try:
             self._db.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
-            raise BridgeError(f"store: {error}; is another bitvm-bridge writing?") from None
+            raise _held(error) from None
         try:
             yield
         except BaseException:
@@ -136,6 +154,11 @@ class Store:
     def keys(self, kind: str) -> list[bytes]:
         """The ids of every document of a kind."""
         return [key for (key,) in self._db.execute("SELECT id FROM records WHERE kind = ? ORDER BY id", (kind,))]
+
+    def is_bound(self, instance: bytes, messages: Sequence[bytes]) -> bool:
+        """Is every key of an instance bound to these messages?"""
+        query = "SELECT message FROM one_time_keys WHERE instance = ? ORDER BY slot"
+        return [message for (message,) in self._db.execute(query, (instance,))] == list(messages)
 
     def bind_one_time_keys(self, instance: bytes, messages: Sequence[bytes]) -> None:
         """Bind key `i` of an instance to message `i`, all or none, before any of them signs.
@@ -205,6 +228,9 @@ class Store:
             raise BridgeError(f"store: the {role} key {name!r} is damaged") from None
 
     def _unlocked(self) -> bytes:
+        if self._key is None and self._ask is not None:
+            first = not self._db.execute("SELECT 1 FROM meta WHERE name = 'check'").fetchone()
+            self._key = _unlock(self._db, self._ask(first))
         if self._key is None:
             raise BadInput("passphrase", "none", "given: the keys of this store are encrypted")
         return self._key
@@ -212,6 +238,10 @@ class Store:
 
 def _label(role: Role, name: str) -> bytes:
     return f"{role}/{name}".encode()
+
+
+def _held(error: sqlite3.OperationalError) -> BridgeError:
+    return BridgeError(f"store: {error}; is another bitvm-bridge writing?")
 
 
 def _connect(home: Path) -> sqlite3.Connection:
@@ -231,15 +261,14 @@ def _connect(home: Path) -> sqlite3.Connection:
     return connection
 
 
-def _migrate(connection: sqlite3.Connection, home: Path, network: Network, plain: bool) -> None:
+def _migrate(connection: sqlite3.Connection, home: Path, network: Network) -> None:
     """Create the schema in an empty file; refuse one of another version or network."""
     connection.execute("BEGIN IMMEDIATE")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == 0:
         for statement in _SCHEMA.split(";\n"):
             connection.execute(statement)
-        keys = b"plain" if plain else b"encrypted"
-        rows = [("network", network.encode()), ("keys", keys), ("salt", secrets.token_bytes(16))]
+        rows = [("network", network.encode()), ("keys", b"encrypted"), ("salt", secrets.token_bytes(16))]
         connection.executemany("INSERT INTO meta VALUES (?, ?)", rows)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute("COMMIT")
@@ -250,8 +279,20 @@ def _migrate(connection: sqlite3.Connection, home: Path, network: Network, plain
         raise BadInput("--datadir", home, f"a store of {network}; this one is of {found.decode()}")
 
 
-def _unlock(connection: sqlite3.Connection, meta: dict[str, bytes], passphrase: str) -> bytes:
+def _are_keys_plain(connection: sqlite3.Connection, home: Path, wanted: bool) -> bool:
+    """Are seeds kept as they are? A store without a seed becomes what is `wanted`; one with seeds stays what it is."""
+    (keys,) = connection.execute("SELECT value FROM meta WHERE name = 'keys'").fetchone()
+    plain: bool = keys == b"plain"
+    if wanted and not plain:
+        if connection.execute("SELECT 1 FROM seeds").fetchone():
+            raise BadInput("--insecure-plain-keys", home, "a store whose keys are plain; this one encrypts them")
+        connection.execute("UPDATE meta SET value = ? WHERE name = 'keys'", (b"plain",))
+    return plain or wanted
+
+
+def _unlock(connection: sqlite3.Connection, passphrase: str) -> bytes:
     """The key of a passphrase; the first one ever given becomes the store's. Raises BadInput for a wrong one."""
+    meta = dict(connection.execute("SELECT name, value FROM meta"))
     key = hashlib.scrypt(passphrase.encode(), salt=meta["salt"], n=SCRYPT_N, r=8, p=1, maxmem=64 << 20, dklen=32)
     cipher = ChaCha20Poly1305(key)
     if "check" not in meta:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import update_wrapper
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, NoReturn, ParamSpec, TypeVar
 
 import click
 
@@ -20,6 +20,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 EMBEDDED: Final = "embedded"
 BITCOIND: Final = "bitcoind"
+STDOUT: Final = "-"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,10 @@ class App:
         if self.node_kind == EMBEDDED:
             from bitvm_bridge.chain.embedded import EmbeddedNode
 
-            return EmbeddedNode(self.home / "chain")
+            try:
+                return EmbeddedNode(self.home / "chain")
+            except OSError as error:
+                raise BadInput("--datadir", self.datadir, f"a folder to write to ({error.strerror})") from None
         from bitvm_bridge.chain.bitcoind import BitcoindNode
         from bitvm_bridge.chain.rpc import from_options
 
@@ -76,15 +80,24 @@ class App:
 
     @contextmanager
     def store(self) -> Iterator[Store]:
-        """The state of this network, closed afterwards; a missing passphrase is asked for on a terminal."""
-        passphrase = self.passphrase
-        if passphrase is None and not self.plain_keys and sys.stdin.isatty():
-            passphrase = click.prompt("Passphrase", hide_input=True, err=True)
-        store = Store.open(self.home, self.network, passphrase=passphrase, insecure_plain_keys=self.plain_keys)
+        """The state of this network, closed afterwards; a key that needs a passphrase asks for it on a terminal."""
+        store = Store.open(
+            self.home,
+            self.network,
+            passphrase=self.passphrase,
+            ask=_ask_passphrase if sys.stdin.isatty() else None,
+            insecure_plain_keys=self.plain_keys,
+        )
         try:
             yield store
         finally:
             store.close()
+
+
+def _ask_passphrase(first: bool) -> str:
+    text = "New passphrase for the keys" if first else "Passphrase"
+    answer: str = click.prompt(text, hide_input=True, confirmation_prompt=first, err=True)
+    return answer
 
 
 def say(text: str) -> None:
@@ -106,18 +119,31 @@ def read_file(path: str, field_name: str) -> bytes:
         raise BadInput(field_name, path, f"a readable file ({error.strerror})") from None
 
 
-def write_file(path: str, data: bytes, field_name: str = "--out") -> None:
+def write_file(path: str, data: bytes) -> None:
     """Write to a file, all of it or nothing, or to stdout for `-`. Raises BadInput."""
-    if path == "-":
-        sys.stdout.buffer.write(data)
+    if path == STDOUT:
+        click.echo(data, nl=False)
         return
+    with staged_file(path, data):
+        pass
+
+
+@contextmanager
+def staged_file(path: str, data: bytes) -> Iterator[None]:
+    """Write beside the file now, and put it in its place when the block ends well. Raises BadInput."""
     target = Path(path)
     part = target.with_name(target.name + ".part")
+    if target.is_dir():
+        raise BadInput("--out", path, "a file to write to (it is a folder)")
     try:
         part.write_bytes(data)
-        part.replace(target)
     except OSError as error:
-        raise BadInput(field_name, path, f"a writable file ({error.strerror})") from None
+        raise BadInput("--out", path, f"a file to write to ({error.strerror})") from None
+    try:
+        yield
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def with_app(run: Callable[Concatenate[App, P], R]) -> Callable[P, R]:
@@ -127,17 +153,24 @@ def with_app(run: Callable[Concatenate[App, P], R]) -> Callable[P, R]:
         app = click.get_current_context().find_object(App)
         if app is None:
             raise RuntimeError("a command ran outside the root group")
-        with refusals_exit():
+        with refusals_exit(app.json):
             return run(app, *args, **kwargs)
 
     return update_wrapper(wrapped, run)
 
 
 @contextmanager
-def refusals_exit() -> Iterator[None]:
-    """Every refusal inside is one line on stderr and its exit code."""
+def refusals_exit(json: bool) -> Iterator[None]:
+    """Every refusal inside is one line on stderr and its exit code; with `json` also a document on stdout."""
     try:
         yield
     except BridgeError as error:
-        say(f"error: {error}")
-        sys.exit(error.exit_code)
+        refuse(str(error), error.exit_code, json)
+
+
+def refuse(message: str, exit_code: int, json: bool) -> NoReturn:
+    """End the command."""
+    say(f"error: {message}")
+    if json:
+        click.echo(encode({"error": message, "exit_code": exit_code}).decode().rstrip())
+    sys.exit(exit_code)

@@ -11,22 +11,22 @@ import click
 
 from bitvm_bridge.chain.node import Node
 from bitvm_bridge.errors import BadInput, NodeUnreachable
-from bitvm_bridge.params import Params
+from bitvm_bridge.params import Network, Params
 from bitvm_bridge.program import parse_program
 from cli.app import BITCOIND, EMBEDDED, App, emit, with_app
-from cli.stories import STORIES, Outcome, Refusal, Step, open_stage, play
+from cli.stories import STORIES, Outcome, Refusal, Step, open_stage, play, title
 
 DEFAULT_PROGRAM: Final = "hash-chain:8:1"
 
 
 @click.command()
 @click.argument("stories", nargs=-1, metavar="[STORY]…")
-@click.option("--node", "kind", type=click.Choice([EMBEDDED, BITCOIND]), default=EMBEDDED, show_default=True)
+@click.option("--node", "kind", type=click.Choice([EMBEDDED, BITCOIND]), help="Who validates [embedded].")
 @click.option("--bitcoind", metavar="PATH", help="With --node bitcoind: the program to start [the one on PATH].")
 @click.option("--program", default=DEFAULT_PROGRAM, show_default=True, help="What a challenge disputes.")
 @with_app
-def demo(app: App, stories: tuple[str, ...], kind: str, bitcoind: str | None, program: str) -> None:
-    """Watch the bridge work: happy, challenged, fraud, silent, refund (or only the STORY you name).
+def demo(app: App, stories: tuple[str, ...], kind: str | None, bitcoind: str | None, program: str) -> None:
+    """Watch the bridge work: five stories, or those you name.
 
     \b
     happy       an honest claim that nobody challenges
@@ -40,11 +40,16 @@ def demo(app: App, stories: tuple[str, ...], kind: str, bitcoind: str | None, pr
     for name in stories:
         if name not in STORIES:
             raise BadInput("story", name, f"one of {', '.join(STORIES)}")
+    if app.network is not Network.REGTEST:
+        raise BadInput("--network", app.network, "regtest: the demo makes a chain of its own")
+    if app.rpc.given():
+        raise BadInput("node", "the one at --rpc…", "one that the demo starts itself; use --bitcoind PATH")
+    spec, kind = parse_program(program), kind or app.node_kind
     tell = _silence if app.json else _Narrator()
     with _temporary_node(kind, bitcoind) as node:
         miner = open_stage(node)
         outcomes = []
-        for outcome in play(stories or tuple(STORIES), node, miner, Params(), parse_program(program), tell):
+        for outcome in play(stories or tuple(STORIES), node, miner, Params(), spec, tell):
             outcomes.append(outcome)
             if not app.json:
                 click.echo(_balances(outcome))
@@ -90,8 +95,7 @@ class _Narrator:
     def __call__(self, story: str, step: Step | Refusal) -> None:
         if story != self._story:
             self._story = story
-            title = (STORIES[story].__doc__ or "").strip()
-            click.echo("\n" + click.style(f"{story}", bold=True) + f"  {title}")
+            click.echo("\n" + click.style(story, bold=True) + f"  {title(story)}")
             click.echo(
                 click.style(f"  {'block':>5}  {'transaction':<18} {'vsize':>7} {'fee':>8}  what happens", dim=True)
             )
@@ -111,6 +115,8 @@ def _balances(outcome: Outcome) -> str:
         return click.style(f"{amount:+,}", fg="green" if amount > 0 else "red" if amount < 0 else None)
 
     parts = [f"{party} {show(amount)}" for party, amount in outcome.balances.items() if amount]
+    rest = {"fees": outcome.fees, "burned": outcome.burned, "still locked": outcome.locked}
+    parts += [f"{name} {amount:,}" for name, amount in rest.items() if amount]
     return "  in sat: " + ", ".join(parts)
 
 
@@ -132,4 +138,7 @@ def _document(outcome: Outcome, node: str) -> dict[str, Any]:
         ],
         "refusals": [{"name": step.name, "reason": step.reason} for step in outcome.steps if isinstance(step, Refusal)],
         "balances": outcome.balances,
+        "fees": outcome.fees,
+        "burned": outcome.burned,
+        "locked": outcome.locked,
     }

@@ -62,6 +62,7 @@ def deposit(app: App, /, name: str, receiver: str, **options: Any) -> None:
     with app.store() as store, app.node() as node:
         wallet = open_wallet(store, node, Role.DEPOSITOR, name, sending)
         request = Request(params, wallet.key.xonly, from_hex("--receiver", receiver))
+        records.refuse_second(store, node, request.id, "PegInDeposit")
         prepared, setup = role.deposit(wallet, request, members_for(store, request))
         finish(
             app,
@@ -70,7 +71,7 @@ def deposit(app: App, /, name: str, receiver: str, **options: Any) -> None:
             sending,
             request.id,
             prepared,
-            keep=lambda: records.save_deposit(store, setup),
+            keep=lambda: records.save_deposit(store, setup, replace=True),
             deposit=request.id.hex(),
         )
 

@@ -4,13 +4,14 @@ from typing import Any
 
 import click
 
+from bitvm_bridge.errors import BadInput
 from bitvm_bridge.graph import GraphTx
 from bitvm_bridge.linter import lint, signed_vsize
 from bitvm_bridge.protocol.template import ANY_LEAF
 from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.status import Status, status
 from cli import records
-from cli.app import App, emit, read_file, say, with_app, write_file
+from cli.app import STDOUT, App, emit, read_file, say, with_app, write_file
 from cli.picture import draw
 
 
@@ -160,6 +161,8 @@ def export(app: App, instance: str, out: str, bundle: bool) -> None:
             else records.load_instance(store, instance).to_json()
         )
     write_file(out, raw)
+    if out != STDOUT:
+        emit(app, {"file": out, "bytes": len(raw)}, f"wrote {out}")
 
 
 @instance.command("import")
@@ -169,8 +172,8 @@ def import_bundle(app: App, bundle: str) -> None:
     """Verify a BUNDLE file and keep its deposit, its instance and its signatures."""
     found = Bundle.from_json(read_file(bundle, "bundle"))
     if found.setup.deposit.request.params.network is not app.network:
-        raise click.UsageError(f"the bundle is of {found.setup.deposit.request.params.network}, not of {app.network}")
-    with app.store() as store:
+        raise BadInput("network of the bundle", found.setup.deposit.request.params.network, app.network)
+    with app.store() as store, store.transaction():
         records.save_deposit(store, found.setup.deposit)
         records.save_instance(store, found.setup)
         records.save_bundle(store, found)

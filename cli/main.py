@@ -1,6 +1,8 @@
 """`bitvm-bridge`: a group for each role, and the demo."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from bitvm_bridge import __version__
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.params import Network
 from cli import bench, challenger, committee, demo, depositor, instance, node, operator, withdrawer
-from cli.app import BITCOIND, EMBEDDED, App, RpcOptions, refusals_exit
+from cli.app import BITCOIND, EMBEDDED, App, RpcOptions, read_file, refusals_exit, refuse
 
 EPILOG = """\b
 Exit codes: 0 done · 1 refused · 2 bad usage or input · 3 node unreachable · 4 node rejected · 5 verification failed
@@ -21,10 +23,28 @@ Data goes to stdout, prose to stderr. Large data travels in files; `-` is stdin 
 class _Root(click.Group):
     """Takes --json anywhere on the line, so that `bitvm-bridge demo --json` reads naturally."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if "--json" in args:
-            args = ["--json", *(arg for arg in args if arg != "--json")]
-        return super().parse_args(ctx, args)
+    def make_context(self, info_name: str | None, args: list[str], *others: Any, **extra: Any) -> click.Context:
+        json = "--json" in args
+        with _usage_is_one_line(json):
+            args = ["--json"] * json + [arg for arg in args if arg != "--json"]
+            return super().make_context(info_name, args, *others, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _usage_is_one_line(ctx.params["json"]):
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _usage_is_one_line(json: bool) -> Iterator[None]:
+    """A wrong option or argument looks like every other refusal, and names the help to read."""
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "bitvm-bridge"
+        message = " ".join(error.format_message().split()).rstrip(".")
+        refuse(f"{message[:1].lower()}{message[1:]}; `{path} --help` explains", error.exit_code, json)
 
 
 @click.group(cls=_Root, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -55,7 +75,7 @@ class _Root(click.Group):
 @click.option("--insecure-plain-keys", is_flag=True, help="Regtest only: keep keys unencrypted.")
 @click.option(
     "--passphrase-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
     help="First line: the passphrase of the keys. Else $BITVM_BRIDGE_PASSPHRASE, else asked for.",
 )
 @click.version_option(__version__, prog_name="bitvm-bridge")
@@ -65,7 +85,7 @@ def root(context: click.Context, /, **options: Any) -> None:
 
     New here? `bitvm-bridge demo` plays a claim, a challenge and two frauds on a chain inside this process.
     """
-    with refusals_exit():
+    with refusals_exit(options["json"]):
         context.obj = _app(**options)
 
 
@@ -77,7 +97,7 @@ def _app(
     node_kind: str | None,
     json: bool,
     insecure_plain_keys: bool,
-    passphrase_file: Path | None,
+    passphrase_file: str | None,
     **rpc: Any,
 ) -> App:
     if network and shortcut and network != shortcut:
@@ -89,11 +109,21 @@ def _app(
         raise BadInput("--node", kind, f"bitcoind on {chosen}: the embedded chain is regtest only")
     if insecure_plain_keys and chosen is not Network.REGTEST:
         raise BadInput("--insecure-plain-keys", chosen, "used on regtest only")
-    passphrase = os.environ.get("BITVM_BRIDGE_PASSPHRASE")
-    if passphrase_file is not None:
-        passphrase = passphrase_file.read_text().split("\n")[0]
     home = datadir or user_data_path("bitvm-bridge")
-    return App(chosen, home, kind, connection, json, insecure_plain_keys, passphrase)
+    return App(chosen, home, kind, connection, json, insecure_plain_keys, _passphrase(passphrase_file))
+
+
+def _passphrase(file: str | None) -> str | None:
+    if file is None:
+        return os.environ.get("BITVM_BRIDGE_PASSPHRASE") or None
+    line = read_file(file, "--passphrase-file").partition(b"\n")[0].rstrip(b"\r")
+    try:
+        passphrase = line.decode()
+    except UnicodeDecodeError:
+        passphrase = ""
+    if not passphrase:
+        raise BadInput("--passphrase-file", file, "a file whose first line is a passphrase in UTF-8")
+    return passphrase
 
 
 for group in (

@@ -1,25 +1,28 @@
 """`bitvm-bridge operator`: pay withdrawals, claim them back, answer challenges."""
 
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from bitvm_bridge import policy
+from bitvm_bridge.chain.node import Node, Verdict
 from bitvm_bridge.dispute import assertion as asserting
 from bitvm_bridge.errors import BadInput
-from bitvm_bridge.keys import Role
+from bitvm_bridge.keys import SEED_SIZE, Role
 from bitvm_bridge.params import Network
 from bitvm_bridge.program import parse_program
 from bitvm_bridge.roles import operator as role
 from bitvm_bridge.roles.withdrawer import Withdrawal
-from bitvm_bridge.setup import InstanceSetup
+from bitvm_bridge.setup import InstanceSetup, bind
 from bitvm_bridge.store import Store
-from bitvm_bridge.wallet import Prepared
+from bitvm_bridge.wallet import Prepared, Wallet
 from cli import records
-from cli.app import App, read_file, say, with_app
+from cli.app import App, read_file, with_app
 from cli.committee import CHALLENGE
 from cli.keys import add_key_commands, name_option
-from cli.sending import finish, open_wallet, sending_options, take_sending
+from cli.sending import Sending, finish, open_wallet, sending_options, take_sending
 
 
 @click.group()
@@ -52,11 +55,11 @@ def join(app: App, /, deposit: str, name: str, program: str, **options: Any) -> 
         setup = records.load_deposit(store, deposit)
         wallet = open_wallet(store, node, Role.OPERATOR, name, sending)
         seed = store.seed(Role.OPERATOR, name).winternitz_seed()
+        records.refuse_second(store, node, bind(setup, wallet.key.xonly, spec), "ClaimFunding")
         prepared, instance = role.claim_funding(wallet, setup, spec, seed)
 
         def keep() -> None:
-            records.save_instance(store, instance)
-            store.reserve_coin(instance.claim, f"the claim of instance {instance.id.hex()[:12]}")
+            records.save_instance(store, instance, replace=True)
             store.put(CHALLENGE, instance.id, role.sign_challenge(instance, wallet.key))
 
         finish(app, store, node, sending, instance.id, prepared, keep=keep, instance=instance.id.hex())
@@ -109,12 +112,31 @@ def assert_(app: App, /, instance: str, name: str, lie: str | None, **options: A
         setup = _own_instance(store, instance, name)
         values = _values(setup, lie)
         wallet = open_wallet(store, node, Role.OPERATOR, name, sending)
-        if sending.dry_run:
-            say("--dry-run: no key has signed, sizes are of an assertion that is not kept")
-        else:
-            store.bind_one_time_keys(setup.id, values)
+        if sending.dry_run and not store.is_bound(setup.id, values):
+            _rehearse(app, store, node, sending, wallet, setup, values)
+            return
+        store.bind_one_time_keys(setup.id, values)
         assertion = asserting.sign(setup, store.seed(Role.OPERATOR, name).winternitz_seed(), values)
         finish(app, store, node, sending, setup.id, role.reveal(wallet, setup, assertion))
+
+
+def _rehearse(
+    app: App,
+    store: Store,
+    node: Node,
+    sending: Sending,
+    wallet: Wallet,
+    setup: InstanceSetup,
+    values: Sequence[bytes],
+) -> None:
+    """Report an Assert that throw-away keys have signed: a one-time key signs nothing before its use is on record."""
+    if sending.out is not None:
+        raise BadInput("--out", sending.out, "used with --dry-run: no value is signed, so there is nothing to write")
+    assertion = asserting.sign(setup, secrets.token_bytes(SEED_SIZE), values)
+    prepared = role.reveal(wallet, setup, assertion)
+    broken = policy.check(prepared.tx, prepared.parent.spent)
+    verdict = Verdict(not broken, "; ".join(broken) or "standard; no one-time key has signed, so no script was run")
+    finish(app, store, node, sending, setup.id, prepared, verdict=verdict)
 
 
 def _values(setup: InstanceSetup, lie: str | None) -> Sequence[bytes]:

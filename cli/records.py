@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from bitvm_bridge.chain.node import Node
 from bitvm_bridge.documents import Document, decode, encode
-from bitvm_bridge.errors import BadInput
+from bitvm_bridge.errors import BadInput, BridgeError
 from bitvm_bridge.setup import DepositDocument, DepositSetup, InstanceSetup
 from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.store import Store
@@ -39,9 +40,21 @@ def find(store: Store, kind: str, prefix: str) -> Found:
     return Found(matches[0], raw)
 
 
-def save_deposit(store: Store, setup: DepositSetup) -> None:
-    """Keep a deposit under its request id."""
-    store.put(DEPOSIT, setup.request.id, encode(setup.document()))
+def refuse_second(store: Store, node: Node, owner: bytes, name: str) -> None:
+    """Raises BridgeError where a transaction of this name was already made for `owner` and is on its way."""
+    for recorded, tx in store.transactions(owner):
+        if recorded == name and (
+            node.output(tx.outpoint(0)) is not None or node.in_mempool(tx.txid) or node.find(tx.txid) is not None
+        ):
+            raise BridgeError(f"{name}: already sent, as {tx.txid_hex}")
+
+
+def save_deposit(store: Store, setup: DepositSetup, *, replace: bool = False) -> None:
+    """Keep a deposit under its request id. Raises BridgeError where another is there that must not be replaced."""
+    raw = encode(setup.document())
+    if not replace and store.get(DEPOSIT, setup.request.id) not in (None, raw):
+        raise BridgeError(f"deposit {setup.request.id.hex()[:12]}: known with another outpoint than {setup.outpoint}")
+    store.put(DEPOSIT, setup.request.id, raw)
 
 
 def load_deposit(store: Store, prefix: str) -> DepositSetup:
@@ -49,12 +62,16 @@ def load_deposit(store: Store, prefix: str) -> DepositSetup:
     return DepositSetup.from_document(decode(find(store, DEPOSIT, prefix).raw, DepositDocument, DEPOSIT))
 
 
-def save_instance(store: Store, setup: InstanceSetup) -> None:
-    """Keep an instance under its id. Raises BadInput where another one has this id."""
-    raw = setup.to_json()
-    known = store.get(INSTANCE, setup.id)
-    if known is not None and known != raw:
-        raise BadInput(INSTANCE, setup.id, "an instance whose claim coin was not replaced")
+def save_instance(store: Store, setup: InstanceSetup, *, replace: bool = False) -> None:
+    """Keep an instance under its id, and set its claim coin aside; `replace` allows another coin until it is signed.
+
+    Raises BridgeError where it is known with another claim coin, or where the coin is another instance's.
+    """
+    raw, name = setup.to_json(), setup.id.hex()[:12]
+    replaceable = replace and store.get(BUNDLE, setup.id) is None
+    if not replaceable and store.get(INSTANCE, setup.id) not in (None, raw):
+        raise BridgeError(f"instance {name}: known with another claim coin than {setup.claim}")
+    store.reserve_coin(setup.claim, f"the claim of instance {name}")
     store.put(INSTANCE, setup.id, raw)
 
 

@@ -1,17 +1,19 @@
 """What every command that makes a transaction shares: its options, its report, and how it sends."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
 from bitvm_bridge.chain.node import Node, Verdict
-from bitvm_bridge.errors import NodeRejected
+from bitvm_bridge.errors import BridgeError, NodeRejected
 from bitvm_bridge.keys import Role
+from bitvm_bridge.policy import MAX_STANDARD_WEIGHT
 from bitvm_bridge.store import Store
 from bitvm_bridge.wallet import Prepared, Wallet
-from cli.app import App, emit, say, write_file
+from cli.app import STDOUT, App, emit, say, staged_file
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -55,6 +57,14 @@ def open_wallet(store: Store, node: Node, role: Role, name: str, sending: Sendin
     return Wallet(store.seed(role, name).wallet_key(), node, rate, frozenset(store.reserved_coins()))
 
 
+def judge(prepared: Prepared, node: Node) -> Verdict:
+    """The node's verdict, or why only a miner can take the transaction."""
+    if prepared.relayable:
+        return prepared.test(node)
+    heavy = f"{prepared.tx.weight:,} WU is above the relay limit of {MAX_STANDARD_WEIGHT:,}"
+    return Verdict(False, f"{heavy}; write it with --out and hand it to a miner")
+
+
 def finish(
     app: App,
     store: Store,
@@ -62,41 +72,76 @@ def finish(
     sending: Sending,
     owner: bytes,
     prepared: Prepared,
+    *,
     keep: Callable[[], None] | None = None,
+    verdict: Verdict | None = None,
     **more: str,
 ) -> None:
-    """Report a transaction and do with it what was asked; `keep` stores what must be known before it is sent.
+    """Report a transaction and do with it what was asked.
 
-    Raises NodeRejected where the node would not take it and it was to be sent.
+    `keep` stores what must be known before the transaction is sent; it, the file and the record of the transaction
+    are there all or none. `verdict` stands for the node's where that was not asked. Raises NodeRejected, or
+    BridgeError where no node relays it, when it was to be sent.
     """
-    verdict = prepared.test(node) if prepared.relayable else Verdict(False, "too heavy to relay: hand it to a miner")
-    document = describe(prepared, verdict) | more
-    if sending.out is not None:
-        write_file(sending.out, "\n".join(tx.serialize().hex() for tx in prepared.transactions).encode() + b"\n")
-    if not sending.dry_run:
-        if keep is not None:
-            keep()
-        if sending.broadcast:
-            if prepared.relayable and not verdict.allowed:
-                raise NodeRejected(f"{prepared.name}: {verdict.reason}")
-            prepared.send(node)
-        store.record_transaction(owner, prepared.name, prepared.tx)
-    document["broadcast"] = sending.broadcast
-    emit(app, document, "\n".join(f"{name:<12} {value}" for name, value in document.items()))
+    verdict = verdict or judge(prepared, node)
+    if sending.broadcast and not verdict.allowed:
+        raise (NodeRejected if prepared.relayable else BridgeError)(f"{prepared.name}: {verdict.reason}")
+    raw = [tx.serialize().hex() for tx in prepared.transactions]
+    with _output(sending.out, raw):
+        if not sending.dry_run:
+            with store.transaction():
+                if keep is not None:
+                    keep()
+                store.record_transaction(owner, prepared.name, prepared.tx)
+    if sending.broadcast:
+        prepared.send(node)
+    _report(app, sending, describe(prepared, verdict) | more | {"broadcast": sending.broadcast}, raw)
+
+
+def _output(out: str | None, raw: list[str]) -> AbstractContextManager[None]:
+    if out is None or out == STDOUT:
+        return nullcontext()
+    return staged_file(out, _lines(raw))
+
+
+def _lines(raw: list[str]) -> bytes:
+    return "".join(f"{line}\n" for line in raw).encode()
+
+
+def _report(app: App, sending: Sending, document: dict[str, Any], raw: list[str]) -> None:
+    """The document on stdout; with `--out -` the raw transaction takes its place there."""
+    text = "\n".join(f"{name:<12} {_show(name, value)}" for name, value in document.items())
+    if sending.out != STDOUT:
+        emit(app, document, text)
+    elif app.json:
+        emit(app, document | {"raw": raw}, text)
+    else:
+        say(text)
+        click.echo(_lines(raw), nl=False)
     if not sending.broadcast:
-        say("not sent" + (" and nothing kept (--dry-run)" if sending.dry_run else "; --broadcast sends it"))
+        say("not sent" + (", and nothing kept (--dry-run)" if sending.dry_run else "; --broadcast sends it"))
+
+
+UNITS: Final = {"vsize": "vB", "weight": "WU", "fee": "sat", "child_vsize": "vB", "child_weight": "WU"}
+
+
+def _show(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value} {UNITS[name]}" if name in UNITS else str(value)
 
 
 def describe(prepared: Prepared, verdict: Verdict) -> dict[str, Any]:
-    """Name, txid, sizes, fee and policy verdict; a package has its child's txid too."""
+    """Name, txid, sizes, fee (the child's included) and policy verdict; a package has its child's txid and sizes."""
     document: dict[str, Any] = {
         "name": prepared.name,
         "txid": prepared.tx.txid_hex,
         "vsize": prepared.tx.vsize,
         "weight": prepared.tx.weight,
         "fee": prepared.fee,
-        "policy": "accepted" if verdict.allowed else verdict.reason,
+        "policy": verdict.reason or "accepted",
     }
     if prepared.child is not None:
-        document |= {"child": prepared.child.tx.txid_hex, "child_vsize": prepared.child.tx.vsize}
+        child = prepared.child.tx
+        document |= {"child": child.txid_hex, "child_vsize": child.vsize, "child_weight": child.weight}
     return document

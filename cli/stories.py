@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+from bitvm_bridge import policy
 from bitvm_bridge.chain.node import Node
 from bitvm_bridge.dispute import assertion as asserting
 from bitvm_bridge.errors import BridgeError, NodeRejected
@@ -60,12 +61,19 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A play that has ended: `balances` has what each party gained (sat; negative for a loss)."""
+    """A play that has ended: `balances` has what each party gained (sat; negative for a loss).
+
+    What they lost together went into fees, was burned, or is locked in outputs that wait for other transactions, such
+    as the vault.
+    """
 
     name: str
     title: str
     steps: tuple[Step | Refusal, ...]
     balances: dict[str, int]
+    fees: int
+    burned: int
+    locked: int
 
     @property
     def transactions(self) -> list[Step]:
@@ -87,6 +95,7 @@ class Stage:
     tell: Tell
     fee_rate: float = 2.0
     steps: list[Step | Refusal] = field(default_factory=list)
+    confirmed: list[Transaction] = field(default_factory=list)
     seeds: dict[Role, Seed] = field(init=False)
     members: dict[str, Seed] = field(init=False)
     wallets: dict[Role, Wallet] = field(init=False)
@@ -124,6 +133,7 @@ class Stage:
         else:
             self.node.mine_transactions(prepared.transactions)
         height = self.node.height()
+        self.confirmed += prepared.transactions
         self._note(Step(*_measure(prepared.name, prepared.tx, prepared.parent.fee), height, meaning))
         if prepared.child is not None:
             name = f"{prepared.name} fee"
@@ -147,6 +157,29 @@ class Stage:
             str(role): sum(coin.output.amount for coin in self.wallets[role].coins()) - sum(PARTIES[role])
             for role in PARTIES
         }
+
+    def burned(self) -> int:
+        """sat in outputs that nobody can ever spend."""
+        return sum(
+            out.amount for tx in self.confirmed for out in tx.outputs if policy.is_unspendable(out.script_pubkey)
+        )
+
+    def locked(self) -> int:
+        """sat in unspent outputs that are in no party's wallet."""
+        wallets = {wallet.script_pubkey for wallet in self.wallets.values()}
+        return sum(
+            out.amount
+            for tx in self.confirmed
+            for index, out in enumerate(tx.outputs)
+            if out.script_pubkey not in wallets and self.node.output(tx.outpoint(index)) is not None
+        )
+
+    def outcome(self, name: str) -> Outcome:
+        """What came of it."""
+        fees = sum(step.fee for step in self.steps if isinstance(step, Step))
+        return Outcome(
+            name, title(name), tuple(self.steps), self.balances(), fees, burned=self.burned(), locked=self.locked()
+        )
 
 
 def _measure(name: str, tx: Transaction, fee: int) -> tuple[str, str, int, int, int]:
@@ -200,8 +233,8 @@ def set_up(stage: Stage) -> Bundle:
 def pay_out(stage: Stage, setup: InstanceSetup) -> None:
     """A user withdraws on the second layer; the operator pays it from its own coins, less its fee."""
     wallet = stage.wallets[Role.WITHDRAWER]
-    payout = TxOut(stage.params.peg_in * 99 // 100, wallet.script_pubkey)
-    withdrawal = withdrawer.request(wallet.key, wallet.coins()[0], payout)
+    amount = stage.params.peg_in * 99 // 100
+    withdrawal = withdrawer.request(wallet.key, wallet.coins()[0], amount, wallet.script_pubkey)
     stage.confirm(
         operator.peg_out(stage.wallets[Role.OPERATOR], setup, withdrawal), "the operator pays the withdrawing user"
     )
@@ -319,6 +352,11 @@ STORIES: Final[dict[str, Callable[[Stage], None]]] = {
 }
 
 
+def title(name: str) -> str:
+    """What a story is about, in one line."""
+    return (STORIES[name].__doc__ or "").strip()
+
+
 def open_stage(node: Node, fee_rate: float = 2.0) -> Wallet:
     """A miner with mature coins."""
     miner = Wallet(Seed.generate(Role.CHALLENGER).wallet_key(), node, fee_rate)
@@ -336,8 +374,6 @@ def play(
 ) -> Iterator[Outcome]:
     """Play stories one after another on one chain. Raises BridgeError where one does not end as it must."""
     for name in names:
-        story = STORIES[name]
         stage = Stage(node, miner, params, spec, partial(tell, name))
-        story(stage)
-        title = (story.__doc__ or "").strip()
-        yield Outcome(name, title, tuple(stage.steps), stage.balances())
+        STORIES[name](stage)
+        yield stage.outcome(name)
