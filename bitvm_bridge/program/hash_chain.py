@@ -41,6 +41,15 @@ class Link(Chunk):
             return b"".join(num(limb) for limb in reversed(limbs))
         return _hash() * self.rounds
 
+    def hints(self, inputs: Sequence[bytes]) -> list[bytes]:
+        """The digits of every value that is hashed; the first round's lie uppermost."""
+        items: list[bytes] = []
+        for value in inputs:
+            for _ in range(self.rounds):
+                items = [*blake3.hint_items(value), *items]
+                value = blake3.digest(value, DIGEST_SIZE)
+        return items
+
 
 @cache
 def _hash() -> bytes:
