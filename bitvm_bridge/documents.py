@@ -18,7 +18,8 @@ def decode(raw: bytes | str, kind: type[T], field: str) -> T:
     try:
         return msgspec.json.decode(raw, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadInput(field, raw if isinstance(raw, str) else raw[:200], f"a valid document: {error}") from None
+        shown = raw if isinstance(raw, str) else raw[:100].decode(errors="replace")
+        raise BadInput(field, " ".join(shown.split()), f"a valid document: {error}") from None
 
 
 def encode(document: object) -> bytes:

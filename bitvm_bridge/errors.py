@@ -1,12 +1,16 @@
 """Every refusal of the bridge, each with the exit code that the command line documents."""
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class BridgeError(Exception):
     """Refused: a rule of the protocol or of this project says no."""
 
     exit_code: ClassVar[int] = 1
+
+
+MAX_SHOWN: Final = 200
+"""characters: a longer value is shown by its beginning."""
 
 
 class BadInput(BridgeError):
@@ -16,7 +20,7 @@ class BadInput(BridgeError):
 
     def __init__(self, field: str, value: object, expected: str) -> None:
         shown = value.hex() if isinstance(value, bytes) else str(value)
-        if len(shown) > 80:
+        if len(shown) > MAX_SHOWN:
             shown = f"{shown[:60]}… ({len(shown)} characters)"
         super().__init__(f"{field}: {shown!r} is not {expected}")
         self.field = field

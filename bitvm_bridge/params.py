@@ -44,6 +44,18 @@ class Council:
         _check_range("council threshold", self.threshold, 1, len(self.keys))
         _check_range("council delay", self.delay, 1, MAX_CSV)
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"threshold": self.threshold, "keys": [key.hex() for key in self.keys], "delay": self.delay}
+
+    @classmethod
+    def from_json(cls, values: Any) -> Self:
+        """Inverse of `to_json`. Raises BadInput."""
+        _check_fields("council", values, cls)
+        if not isinstance(values["keys"], list):
+            raise BadInput("council keys", values["keys"], "a list")
+        return cls(values["threshold"], tuple(map(_key_from_hex, values["keys"])), values["delay"])
+
 
 @dataclass(frozen=True)
 class Params:
@@ -122,24 +134,31 @@ class Params:
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         values["network"] = str(self.network)
         if self.council is not None:
-            values["council"] = {
-                "threshold": self.council.threshold,
-                "keys": [key.hex() for key in self.council.keys],
-                "delay": self.council.delay,
-            }
+            values["council"] = self.council.to_json()
         return values
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Inverse of `to_json`. Raises BadInput."""
-        known = {field.name for field in fields(cls)}
-        if set(values) != known:
-            raise BadInput("params", ", ".join(sorted(set(values) ^ known)), f"exactly the fields {sorted(known)}")
-        council = values["council"]
-        if council is not None:
-            keys = tuple(bytes.fromhex(key) for key in council["keys"])
-            council = Council(council["threshold"], keys, council["delay"])
+        _check_fields("params", values, cls)
+        if values["network"] not in list(Network):
+            raise BadInput("network", values["network"], f"one of {', '.join(Network)}")
+        council = None if values["council"] is None else Council.from_json(values["council"])
         return cls(**{**values, "network": Network(values["network"]), "council": council})
+
+
+def _check_fields(field: str, values: Any, kind: type[Any]) -> None:
+    known = {item.name for item in fields(kind)}
+    if not isinstance(values, Mapping) or set(values) != known:
+        found = ", ".join(values) if isinstance(values, Mapping) else values
+        raise BadInput(field, found, f"an object with the fields {', '.join(sorted(known))}")
+
+
+def _key_from_hex(text: object) -> bytes:
+    try:
+        return bytes.fromhex(str(text))
+    except ValueError:
+        raise BadInput("council key", text, "hex") from None
 
 
 def _check_range(field: str, value: object, low: int, high: int) -> None:

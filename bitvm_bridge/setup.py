@@ -18,6 +18,7 @@ from bitvm_bridge.protocol import Deposit, Instance, Request, instance_id
 from bitvm_bridge.signing.musig import Committee
 from bitvm_bridge.transaction import OutPoint
 from scripts_tapleaf import winternitz
+from scripts_tapleaf.script import ScriptError
 
 VERSION: Final = 1
 
@@ -157,10 +158,7 @@ class InstanceSetup:
     def from_document(cls, document: InstanceDocument) -> Self:
         """Inverse of `document`. Raises BadInput."""
         _check_version(document.version)
-        keys = tuple(
-            winternitz.PublicKey.parse(VALUE_BITS, from_hex(f"Winternitz key {index}", text))
-            for index, text in enumerate(document.keys)
-        )
+        keys = tuple(_parse_key(f"Winternitz key {index}", text) for index, text in enumerate(document.keys))
         return cls(
             DepositSetup.from_document(document.deposit),
             from_hex("operator key", document.operator, 32),
@@ -184,6 +182,13 @@ def split_bundles(keys: Sequence[winternitz.PublicKey]) -> tuple[tuple[winternit
     """The keys in order, as many to an assert connector as one leaf can check."""
     size = winternitz.bundle_capacity(VALUE_BITS)
     return tuple(tuple(keys[start : start + size]) for start in range(0, len(keys), size))
+
+
+def _parse_key(field: str, text: str) -> winternitz.PublicKey:
+    try:
+        return winternitz.PublicKey.parse(VALUE_BITS, from_hex(field, text))
+    except ScriptError as error:
+        raise BadInput(field, text, f"a Winternitz public key ({error})") from None
 
 
 def _check_version(version: int) -> None:
