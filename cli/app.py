@@ -132,9 +132,9 @@ def write_file(path: str, data: bytes) -> None:
 def staged_file(path: str, data: bytes) -> Iterator[None]:
     """Write beside the file now, and put it in its place when the block ends well. Raises BadInput."""
     target = Path(path)
-    part = target.with_name(target.name + ".part")
     if target.is_dir():
         raise BadInput("--out", path, "a file to write to (it is a folder)")
+    part = target.with_name(target.name + ".part")
     try:
         part.write_bytes(data)
     except OSError as error:

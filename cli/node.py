@@ -1,5 +1,7 @@
 """`bitvm-bridge node`: look at the chain, and on regtest move it."""
 
+from typing import Final
+
 import click
 
 from bitvm_bridge.errors import BadInput
@@ -11,7 +13,8 @@ from bitvm_bridge.wallet import Wallet
 from cli.app import App, emit, read_file, with_app
 from cli.keys import DEFAULT_NAME
 
-WALLETS = (Role.DEPOSITOR, Role.WITHDRAWER, Role.OPERATOR, Role.CHALLENGER)
+WALLETS: Final = (Role.DEPOSITOR, Role.WITHDRAWER, Role.OPERATOR, Role.CHALLENGER)
+PACKAGE: Final = 2
 
 
 @click.group()
@@ -50,6 +53,14 @@ def _destination(app: App, to: str) -> bytes:
         return wallet_script(store.seed(Role(to), DEFAULT_NAME).wallet_key().xonly)
 
 
+def read_transactions(file: str) -> list[Transaction]:
+    """Raw transactions in hex, one a line. Raises BadInput, for a file without any too."""
+    lines = read_file(file, "file").decode("ascii", "replace").split()
+    if not lines:
+        raise BadInput("file", file, "a file with a raw transaction in hex")
+    return [Transaction.parse_hex(line, f"line {number}") for number, line in enumerate(lines, 1)]
+
+
 @node.command("mine-transactions")
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
 @with_app
@@ -57,8 +68,7 @@ def mine_transactions(app: App, file: str) -> None:
     """Regtest: mine one block with the raw transactions of FILE, even those too heavy to relay."""
     if app.network is not Network.REGTEST:
         raise BadInput("--network", app.network, "regtest: nobody mines elsewhere at will")
-    lines = read_file(file, "file").decode("ascii", "replace").split()
-    transactions = [Transaction.parse_hex(line, f"line {number}") for number, line in enumerate(lines, 1)]
+    transactions = read_transactions(file)
     with app.node() as chain:
         chain.mine_transactions(transactions)
         height = chain.height()
@@ -85,8 +95,9 @@ def balance(app: App) -> None:
 @with_app
 def test(app: App, file: str) -> None:
     """Would the node take the raw transactions of FILE (one, or a parent and its child) into its mempool?"""
-    lines = read_file(file, "file").decode("ascii", "replace").split()
-    transactions = [Transaction.parse_hex(line, f"line {number}") for number, line in enumerate(lines, 1)]
+    transactions = read_transactions(file)
+    if len(transactions) > PACKAGE:
+        raise BadInput("file", f"{len(transactions)} transactions", "one transaction, or a parent and its child")
     with app.node() as chain:
         verdict = chain.test(transactions)
     emit(app, {"allowed": verdict.allowed, "reason": verdict.reason}, "accepted" if verdict.allowed else verdict.reason)
