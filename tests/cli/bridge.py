@@ -3,7 +3,8 @@
 import json
 import shutil
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,10 +12,11 @@ from typing import Any, Final
 from click.testing import CliRunner
 
 from bitvm_bridge.chain.launch import LaunchedBitcoind
-from bitvm_bridge.store import FILE_NAME
+from bitvm_bridge.params import Network
+from bitvm_bridge.store import FILE_NAME, Store
 from cli.main import root
 
-PROGRAM: Final = "hash-chain:1:1"
+PROGRAM: Final = "hash-chain:4:1"
 LIE: Final = f"link_{int(PROGRAM.split(':')[1]) // 2}"
 """The chunk that a lying operator gets wrong."""
 RECEIVER: Final = "00112233445566778899aabbccddeeff00112233"
@@ -107,6 +109,15 @@ class Bridge:
             return {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in names}  # noqa: S608
         finally:
             connection.close()
+
+    @contextmanager
+    def store(self) -> Iterator[Store]:
+        """The store itself."""
+        store = Store.open(self.datadir / "regtest", Network.REGTEST)
+        try:
+            yield store
+        finally:
+            store.close()
 
     def mempool(self) -> list[str]:
         """Raw transactions that wait in the embedded node."""
