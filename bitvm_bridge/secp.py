@@ -7,7 +7,7 @@ import secrets
 from typing import Final
 
 from btclib_secp256k1 import keys, ssa, xonly
-from btclib_secp256k1.musig import KeyAggCache, SecretNonce, Session, nonce_agg, nonce_gen
+from btclib_secp256k1.musig import KeyAggCache, SecretNonce, Session, nonce_agg, nonce_gen, pubnonce_parse
 
 from bitvm_bridge.errors import BadInput
 
@@ -19,6 +19,7 @@ __all__ = [
     "Session",
     "check_xonly",
     "is_point",
+    "is_public_nonce",
     "is_secret_key",
     "is_xonly",
     "nonce_agg",
@@ -94,3 +95,12 @@ def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
 def is_secret_key(candidate: bytes) -> bool:
     """Is this a 32-byte scalar from 1 to the group order less one?"""
     return len(candidate) == SECRET_KEY_SIZE and bool(keys.prvkey_verify(candidate))
+
+
+def is_public_nonce(candidate: bytes) -> bool:
+    """Is this a MuSig2 public nonce: two compressed points (66 bytes, BIP327)?"""
+    try:
+        pubnonce_parse(candidate)
+    except ValueError:
+        return False
+    return True

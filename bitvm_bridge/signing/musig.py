@@ -4,7 +4,7 @@ Round one: every member draws one nonce for each digest. Round two: every member
 aggregate of all nonces. A nonce is bound to its digest when it is drawn and is gone when it has signed.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -14,9 +14,14 @@ from bitvm_bridge.errors import BadInput, BridgeError, VerificationFailed
 from bitvm_bridge.keys import SecretKey
 
 MAX_MEMBERS: Final = 100
+DIGEST_SIZE: Final = 32
 
 Digests = Mapping[str, bytes]
 """Label → the 32 bytes to sign."""
+Nonces = Mapping[str, Mapping[str, bytes]]
+"""Member → label → public nonce (66 bytes)."""
+Partials = Mapping[str, Mapping[str, bytes]]
+"""Member → label → partial signature (32 bytes)."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,14 @@ class Committee:
         return bytes(self.aggregation.pubkey_get())[1:]
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """A nonce and the only digest that it may sign."""
+
+    digest: bytes
+    secret: secp.SecretNonce
+
+
 class Signer:
     """One member's side of one session."""
 
@@ -81,82 +94,78 @@ class Signer:
         self.name = name
         self._key = key
         self._guard = guard
-        self._nonces: dict[str, tuple[bytes, secp.SecretNonce]] = {}
+        self._drawn: dict[str, _Drawn] = {}
 
     def nonces(self, digests: Digests) -> dict[str, bytes]:
         """Round one: a fresh public nonce (66 bytes) for each digest; nonces drawn before are forgotten."""
-        self._nonces = {
-            label: (
-                digest,
-                secp.nonce_gen(self._key.public, self._key.reveal(), digest, self.committee.aggregation),
-            )
-            for label, digest in digests.items()
-        }
-        return {label: bytes(nonce.pubnonce) for label, (_, nonce) in self._nonces.items()}
+        _check_digests(digests)
+        _wipe(self._drawn.values())
+        self._drawn = {label: self._draw(digest) for label, digest in digests.items()}
+        return {label: bytes(drawn.secret.pubnonce) for label, drawn in self._drawn.items()}
 
-    def sign(self, digests: Digests, nonces: Mapping[str, Mapping[str, bytes]]) -> dict[str, bytes]:
+    def sign(self, digests: Digests, nonces: Nonces) -> dict[str, bytes]:
         """Round two: partial signatures (32 bytes) by label; `nonces` holds every member's public nonces by name.
 
         Raises BridgeError for a digest other than the one a nonce was drawn for, for a nonce that is gone, or where
-        this member's own nonces are not among those given.
+        this member's own nonces are not among those given; VerificationFailed naming the member whose nonce is
+        missing or no nonce. Whatever happens, the nonces of these digests are gone afterwards.
         """
-        taken = {label: self._take(label, digest, nonces) for label, digest in digests.items()}
-        uses = {
-            label: NonceUse(bytes(nonce.pubnonce), digests[label], _aggregate(self.committee, label, nonces))
-            for label, nonce in taken.items()
-        }
-        self._guard(list(uses.values()))
-        partial = {}
-        for label, nonce in taken.items():
-            session = secp.Session(uses[label].aggregate, digests[label], self.committee.aggregation)
-            partial[label] = bytes(nonce.partial_sign(self._key.reveal(), self.committee.aggregation, session))
-        return partial
+        taken = {label: self._drawn.pop(label) for label in digests if label in self._drawn}
+        try:
+            _check_members(self.committee, nonces, "nonces")
+            uses = {label: self._use(label, digest, taken.get(label), nonces) for label, digest in digests.items()}
+            self._guard(list(uses.values()))
+            return {label: self._partial(taken[label].secret, use) for label, use in uses.items()}
+        finally:
+            _wipe(taken.values())
 
-    def _take(self, label: str, digest: bytes, nonces: Mapping[str, Mapping[str, bytes]]) -> secp.SecretNonce:
-        """The nonce drawn for this label, which no later call finds again."""
-        bound, nonce = self._nonces.pop(label, (b"", None))
-        if nonce is None:
+    def _draw(self, digest: bytes) -> _Drawn:
+        public = self.committee.keys[self.name]
+        return _Drawn(digest, secp.nonce_gen(public, self._key.reveal(), digest, self.committee.aggregation))
+
+    def _use(self, label: str, digest: bytes, drawn: _Drawn | None, nonces: Nonces) -> NonceUse:
+        if drawn is None:
             raise BridgeError(f"member {self.name!r}: no unused nonce for {label!r}; start a new session")
-        if bound != digest or nonces.get(self.name, {}).get(label) != bytes(nonce.pubnonce):
-            nonce.wipe()
-            what = "another digest" if bound != digest else "other nonces of this member"
+        public_nonce = bytes(drawn.secret.pubnonce)
+        if drawn.digest != digest or nonces[self.name].get(label) != public_nonce:
+            what = "another digest" if drawn.digest != digest else "other nonces of this member"
             raise BridgeError(f"member {self.name!r}: asked to sign {label!r} with {what} than in round one")
-        return nonce
+        return NonceUse(public_nonce, digest, _aggregate(self.committee, label, nonces))
+
+    def _partial(self, secret: secp.SecretNonce, use: NonceUse) -> bytes:
+        session = secp.Session(use.aggregate, use.digest, self.committee.aggregation)
+        return bytes(secret.partial_sign(self._key.reveal(), self.committee.aggregation, session))
 
 
 def sign_together(signers: Sequence[Signer], digests: Digests) -> dict[str, bytes]:
-    """Both rounds of a session whose members are all in this process: BIP340 signatures by label."""
+    """Both rounds of a session whose members are all in this process: BIP340 signatures by label.
+
+    Raises BadInput without a signer, VerificationFailed naming a member that has none.
+    """
+    if not signers:
+        raise BadInput("signers", 0, "one for each member of the committee")
     nonces = {signer.name: signer.nonces(digests) for signer in signers}
     partials = {signer.name: signer.sign(digests, nonces) for signer in signers}
     return combine(signers[0].committee, digests, nonces, partials)
 
 
-def combine(
-    committee: Committee,
-    digests: Digests,
-    nonces: Mapping[str, Mapping[str, bytes]],
-    partials: Mapping[str, Mapping[str, bytes]],
-) -> dict[str, bytes]:
+def combine(committee: Committee, digests: Digests, nonces: Nonces, partials: Partials) -> dict[str, bytes]:
     """BIP340 signatures (64 bytes) by label, from every member's nonces and partial signatures.
 
     Raises VerificationFailed naming the first member whose contribution is missing or wrong.
     """
+    _check_digests(digests)
     _check_members(committee, nonces, "nonces")
     _check_members(committee, partials, "partial signatures")
     return {label: _combine_one(committee, label, digest, nonces, partials) for label, digest in digests.items()}
 
 
-def _combine_one(
-    committee: Committee,
-    label: str,
-    digest: bytes,
-    nonces: Mapping[str, Mapping[str, bytes]],
-    partials: Mapping[str, Mapping[str, bytes]],
-) -> bytes:
+def _combine_one(committee: Committee, label: str, digest: bytes, nonces: Nonces, partials: Partials) -> bytes:
     session = secp.Session(_aggregate(committee, label, nonces), digest, committee.aggregation)
     for name in committee.names:
-        partial = partials[name].get(label, b"")
-        if not _partial_is_valid(committee, session, partial, nonces[name][label], name):
+        if label not in partials[name]:
+            raise VerificationFailed(f"member {name!r}: the partial signature of {label!r} is missing")
+        if not _partial_is_valid(committee, session, partials[name][label], nonces[name][label], name):
             raise VerificationFailed(f"member {name!r}: the partial signature of {label!r} does not verify")
     signature = bytes(session.partial_sig_agg([partials[name][label] for name in committee.names]))
     if not secp.verify(committee.key, digest, signature):
@@ -171,19 +180,22 @@ def _partial_is_valid(committee: Committee, session: secp.Session, partial: byte
         return False
 
 
-def _aggregate(committee: Committee, label: str, nonces: Mapping[str, Mapping[str, bytes]]) -> bytes:
-    _check_members(committee, nonces, "nonces")
-    return bytes(secp.nonce_agg(list(_checked_nonces(committee, label, nonces))))
+def _aggregate(committee: Committee, label: str, nonces: Nonces) -> bytes:
+    everyone = [nonces[name].get(label, b"") for name in committee.names]
+    try:
+        return bytes(secp.nonce_agg(everyone))
+    except ValueError:
+        for name, nonce in zip(committee.names, everyone, strict=True):
+            if not secp.is_public_nonce(nonce):
+                what = "is not valid" if nonce else "is missing"
+                raise VerificationFailed(f"member {name!r}: the nonce of {label!r} {what}") from None
+        raise
 
 
-def _checked_nonces(committee: Committee, label: str, nonces: Mapping[str, Mapping[str, bytes]]) -> Iterator[bytes]:
-    for name in committee.names:
-        nonce = nonces[name].get(label, b"")
-        try:
-            secp.nonce_agg([nonce])
-        except ValueError:
-            raise VerificationFailed(f"member {name!r}: the nonce of {label!r} is not valid") from None
-        yield nonce
+def _check_digests(digests: Digests) -> None:
+    for label, digest in digests.items():
+        if len(digest) != DIGEST_SIZE:
+            raise BadInput(f"digest of {label!r}", digest, f"{DIGEST_SIZE} bytes")
 
 
 def _check_members(committee: Committee, contributions: Mapping[str, object], what: str) -> None:
@@ -193,3 +205,8 @@ def _check_members(committee: Committee, contributions: Mapping[str, object], wh
     for name in contributions:
         if name not in committee.keys:
             raise VerificationFailed(f"{name!r}: sent {what} but is no member")
+
+
+def _wipe(drawn: Iterable[_Drawn]) -> None:
+    for one in drawn:
+        one.secret.wipe()
