@@ -53,7 +53,10 @@ def _send(app: App, instance: str, name: str, options: dict[str, Any], make: Mak
 @sending_options
 @with_app
 def challenge(app: App, /, instance: str, name: str, **options: Any) -> None:
-    """Make Challenge: pay the operator of INSTANCE to prove its claim."""
+    """Make Challenge, which makes the operator prove its claim.
+
+    It pays the operator of INSTANCE for its trouble. If the claim is false, the reward is worth more.
+    """
     _send(app, instance, name, options, lambda wallet, bundle, _: role.challenge(wallet, bundle))
 
 
@@ -64,7 +67,10 @@ def challenge(app: App, /, instance: str, name: str, **options: Any) -> None:
 @sending_options
 @with_app
 def assert_timeout(app: App, /, instance: str, index: int, name: str, **options: Any) -> None:
-    """Make AssertTimeout: the operator of INSTANCE did not answer in time."""
+    """Make AssertTimeout, when no answer came in time.
+
+    It takes the reward out of the bond of INSTANCE. Valid when the assert window is over.
+    """
     _send(app, instance, name, options, lambda wallet, bundle, _: role.assert_timeout(wallet, bundle, index))
 
 
@@ -74,7 +80,10 @@ def assert_timeout(app: App, /, instance: str, index: int, name: str, **options:
 @sending_options
 @with_app
 def forfeit(app: App, /, instance: str, name: str, **options: Any) -> None:
-    """Make Forfeit: the claim of INSTANCE was abandoned."""
+    """Make Forfeit, when the claim was abandoned.
+
+    It takes the reward out of the bond of INSTANCE. Valid when all four windows are over.
+    """
     _send(app, instance, name, options, lambda wallet, bundle, _: role.forfeit(wallet, bundle))
 
 
@@ -89,7 +98,10 @@ def assertion_file_option(command: Any) -> Any:
 @assertion_file_option
 @with_app
 def check(app: App, instance: str, raw: str | None) -> None:
-    """Read the assertion of INSTANCE and say which step is the first wrong one, if any."""
+    """Find the first wrong step of an assertion.
+
+    The assertion of INSTANCE is read off the chain, or from a file.
+    """
     with app.store() as store, app.node() as node:
         setup = records.load_instance(store, instance)
         assertion = _read(setup, node, raw)
@@ -110,7 +122,11 @@ def check(app: App, instance: str, raw: str | None) -> None:
 @sending_options
 @with_app
 def disprove(app: App, /, instance: str, raw: str | None, name: str, **options: Any) -> None:
-    """Make Disprove: show on Bitcoin that a step of INSTANCE's assertion is wrong."""
+    """Make Disprove, which proves a step wrong on Bitcoin.
+
+    It takes the reward out of the bond of INSTANCE. Where it is too heavy to relay, write it with --out and hand it
+    to a miner.
+    """
     _send(
         app,
         instance,

@@ -16,15 +16,15 @@ from bitvm_bridge.signing.musig import MAX_MEMBERS, Committee, Signer, sign_toge
 from bitvm_bridge.store import Store
 from cli import records
 from cli.app import App, emit, read_file, say, with_app
-from cli.keys import DEFAULT_NAME
-from cli.sending import finish, open_wallet, sending_options, take_sending
+from cli.keys import name_option
+from cli.sending import finish, open_wallet, rehearse, sending_options, take_sending
 
 CHALLENGE = "challenge signature"
 
 
 @click.group()
 def committee() -> None:
-    """Pre-sign what operators may do with a deposit, then confirm it.
+    """Pre-sign what operators may do, then confirm deposits.
 
     \b
     bitvm-bridge committee keygen alice bob carol
@@ -37,7 +37,10 @@ def committee() -> None:
 @click.argument("names", nargs=-1, required=True)
 @with_app
 def keygen(app: App, names: tuple[str, ...]) -> None:
-    """Make a key for each named member; every deposit gets fresh keys derived from it."""
+    """Make a key for each of the named members.
+
+    Every deposit gets fresh keys derived from them.
+    """
     with app.store() as store:
         members = [*store.seed_names(Role.COMMITTEE), *names]
         if len(set(members)) != len(members) or len(members) > MAX_MEMBERS:
@@ -69,7 +72,10 @@ def sign_all(store: Store, setup: DepositSetup, digests: Mapping[str, bytes]) ->
 @click.argument("instance")
 @with_app
 def sign(app: App, instance: str) -> None:
-    """Check the graph of INSTANCE rule by rule, and sign every transaction that the committee owes it."""
+    """Check the graph of INSTANCE and pre-sign it.
+
+    Every rule of the protocol is checked on the graph; then the members sign every transaction that they owe it.
+    """
     with app.store() as store:
         setup = records.load_instance(store, instance)
         challenge = store.get(CHALLENGE, setup.id)
@@ -91,7 +97,10 @@ def sign(app: App, instance: str) -> None:
 @click.argument("deposit")
 @with_app
 def confirm(app: App, deposit: str) -> None:
-    """Sign PegIn of DEPOSIT: the last signature, given only when every instance of it verifies."""
+    """Sign PegIn of DEPOSIT, last of all.
+
+    The signature is given only when DEPOSIT has an instance and the bundle of every instance verifies.
+    """
     with app.store() as store:
         setup = records.load_deposit(store, deposit)
         bundles = records.bundles_of(store, records.instances_of(store, setup))
@@ -105,17 +114,23 @@ def confirm(app: App, deposit: str) -> None:
 @committee.command("cooperative-payout")
 @click.argument("deposit")
 @click.option("--to", required=True, metavar="ADDRESS", help="Who is paid the whole vault.")
-@click.option("--name", default=DEFAULT_NAME, show_default=True, help="The withdrawer key whose coins pay the fee.")
+@name_option(Role.WITHDRAWER)
 @sending_options
 @with_app
 def cooperative_payout(app: App, /, deposit: str, to: str, name: str, **options: Any) -> None:
-    """Make CooperativePayout: every member agrees to pay out the vault of DEPOSIT, without any operator."""
+    """Make CooperativePayout, which pays out the vault.
+
+    Every member signs; no operator is needed. A dry run signs nothing.
+    """
     sending = take_sending(options)
     script = parse_address(to, app.network, "--to")
     with app.store() as store, app.node() as node:
         setup = records.load_deposit(store, deposit)
         wallet = open_wallet(store, node, Role.WITHDRAWER, name, sending)
         tx, digests = role.cooperative_payout(setup, script)
+        if sending.dry_run:
+            rehearse(app, store, node, sending, setup.request.id, role.rehearse_cooperative_payout(wallet, setup, tx))
+            return
         signatures = sign_all(store, setup, digests)
         prepared = role.finish_cooperative_payout(wallet, setup, tx, signatures[role.COOPERATIVE])
         finish(app, store, node, sending, setup.request.id, prepared)
@@ -126,7 +141,10 @@ def cooperative_payout(app: App, /, deposit: str, to: str, name: str, **options:
 @click.option("--instance", help="The instance it must belong to [the one it names].")
 @with_app
 def verify(app: App, bundle: str, instance: str | None) -> None:
-    """Rebuild the graph of a BUNDLE file from its public inputs and check every field and signature of it."""
+    """Check every field and signature of a BUNDLE file.
+
+    The graph is rebuilt from the bundle's public inputs; nothing in it is taken on trust.
+    """
     expected = None
     if instance is not None:
         with app.store() as store:

@@ -56,7 +56,14 @@ def parameter_options(command: Any) -> Any:
 @sending_options
 @with_app
 def deposit(app: App, /, name: str, receiver: str, **options: Any) -> None:
-    """Make PegInDeposit: money that the committee can confirm, and that you can take back later."""
+    """Make PegInDeposit, which pays into the bridge.
+
+    The committee can move the money into the vault; until it does, you can take it back after the refund delay. The
+    options set the parameters of every claim on this deposit; what is not given has the network's default.
+
+    \b
+    bitvm-bridge depositor deposit --receiver 00112233445566778899aabbccddeeff00112233 --broadcast
+    """
     sending = take_sending(options)
     params = Params.default(app.network, **{key: value for key, value in options.items() if value is not None})
     with app.store() as store, app.node() as node:
@@ -82,7 +89,10 @@ def deposit(app: App, /, name: str, receiver: str, **options: Any) -> None:
 @sending_options
 @with_app
 def peg_in(app: App, /, deposit: str, name: str, **options: Any) -> None:
-    """Make PegIn: the confirmed DEPOSIT moves into the vault. Your coins pay the fee."""
+    """Make PegIn, which moves DEPOSIT into the vault.
+
+    The committee must have confirmed it. Your coins pay the fee.
+    """
     sending = take_sending(options)
     with app.store() as store, app.node() as node:
         setup = records.load_deposit(store, deposit)
@@ -97,7 +107,10 @@ def peg_in(app: App, /, deposit: str, name: str, **options: Any) -> None:
 @sending_options
 @with_app
 def refund(app: App, /, deposit: str, name: str, **options: Any) -> None:
-    """Make PegInRefund: take DEPOSIT back when the committee did not confirm it in time."""
+    """Make PegInRefund, which takes DEPOSIT back.
+
+    Valid when the refund delay has passed and the deposit is not in the vault.
+    """
     sending = take_sending(options)
     with app.store() as store, app.node() as node:
         setup = records.load_deposit(store, deposit)

@@ -17,7 +17,13 @@ from cli.picture import draw
 
 @click.group()
 def instance() -> None:
-    """One deposit with one operator: its transactions, its state, its bundle."""
+    """Look at an instance: one deposit with one operator.
+
+    \b
+    bitvm-bridge instance list
+    bitvm-bridge instance status INSTANCE
+    bitvm-bridge instance export INSTANCE --bundle --out bundle.json
+    """
 
 
 @instance.command("list")
@@ -47,7 +53,10 @@ def list_instances(app: App) -> None:
 @click.argument("instance")
 @with_app
 def show(app: App, instance: str) -> None:
-    """Show every transaction of INSTANCE: txid where it is known, inputs, leaves, locks, who signs."""
+    """Show every transaction of INSTANCE.
+
+    Each with its txid where it is known now, and for each input the output, the leaf, the wait and who signs.
+    """
     with app.store() as store:
         setup = records.load_instance(store, instance)
     rows = [_row(item) for item in setup.graph.txs.values()]
@@ -101,7 +110,10 @@ def graph(app: App, instance: str) -> None:
 @click.argument("instance")
 @with_app
 def show_status(app: App, instance: str) -> None:
-    """What has happened to INSTANCE on chain; what can be sent now, by whom, and until which block."""
+    """Show what has happened to INSTANCE, and what can be sent next.
+
+    By whom, from which block on, and before which block.
+    """
     with app.store() as store, app.node() as node:
         setup = records.load_instance(store, instance)
         found = status(setup.graph, node)
@@ -134,7 +146,10 @@ def _status_text(found: Status) -> str:
 @click.argument("instance")
 @with_app
 def verify(app: App, instance: str) -> None:
-    """Rebuild the graph of INSTANCE, check every rule of the protocol on it and every signature of its bundle."""
+    """Check the rules and signatures of INSTANCE.
+
+    The graph is rebuilt from its public inputs; every rule of the protocol is checked on it, and every signature.
+    """
     with app.store() as store:
         bundle = records.load_bundle(store, instance)
     problems = lint(bundle.setup.graph)
@@ -153,7 +168,7 @@ def verify(app: App, instance: str) -> None:
 @click.option("--bundle", is_flag=True, help="The pre-signed bundle instead of the public inputs alone.")
 @with_app
 def export(app: App, instance: str, out: str, bundle: bool) -> None:
-    """Write the public inputs of INSTANCE, or its whole bundle, as JSON."""
+    """Write INSTANCE as JSON: its public inputs, or its bundle."""
     with app.store() as store:
         raw = (
             records.load_bundle(store, instance).to_json()
@@ -169,7 +184,7 @@ def export(app: App, instance: str, out: str, bundle: bool) -> None:
 @click.argument("bundle", metavar="BUNDLE", type=click.Path(dir_okay=False, allow_dash=True))
 @with_app
 def import_bundle(app: App, bundle: str) -> None:
-    """Verify a BUNDLE file and keep its deposit, its instance and its signatures."""
+    """Verify a BUNDLE file and keep what is in it."""
     found = Bundle.from_json(read_file(bundle, "bundle"))
     if found.setup.deposit.request.params.network is not app.network:
         raise BadInput("network of the bundle", found.setup.deposit.request.params.network, app.network)

@@ -16,8 +16,10 @@ from cli import bench, challenger, committee, demo, depositor, instance, node, o
 from cli.app import BITCOIND, EMBEDDED, App, RpcOptions, read_file, refusals_exit, refuse
 
 EPILOG = """\b
-Exit codes: 0 done · 1 refused · 2 bad usage or input · 3 node unreachable · 4 node rejected · 5 verification failed
-Data goes to stdout, prose to stderr. Large data travels in files; `-` is stdin or stdout."""
+Exit codes: 0 done · 1 refused · 2 bad usage or input · 3 node unreachable
+            4 node rejected · 5 verification failed
+Data goes to stdout, prose to stderr; `-` as a file is stdin or stdout.
+A DEPOSIT or INSTANCE is named by the first digits of its id."""
 
 
 class _Root(click.Group):

@@ -19,13 +19,19 @@ PACKAGE: Final = 2
 
 @click.group()
 def node() -> None:
-    """Ask the node, and on regtest mine."""
+    """Ask the node, and on regtest mine.
+
+    \b
+    bitvm-bridge node info
+    bitvm-bridge node mine 100 --to operator
+    bitvm-bridge node balance
+    """
 
 
 @node.command()
 @with_app
 def info(app: App) -> None:
-    """Which node answers, on which network, at which height."""
+    """Show which node answers, its network and height."""
     with app.node() as chain:
         document = {"node": chain.name, "network": app.network, "height": chain.height(), "fee_rate": chain.fee_rate()}
     emit(app, document, "\n".join(f"{name:<9} {value}" for name, value in document.items()))
@@ -36,7 +42,7 @@ def info(app: App) -> None:
 @click.option("--to", metavar="ROLE|ADDRESS", help="Who gets the subsidies: a role's default key, or an address.")
 @with_app
 def mine(app: App, blocks: int, to: str | None) -> None:
-    """Regtest: mine BLOCKS blocks with what waits in the mempool."""
+    """Mine blocks with what waits in the mempool (regtest)."""
     if app.network is not Network.REGTEST:
         raise BadInput("--network", app.network, "regtest: nobody mines elsewhere at will")
     script = None if to is None else _destination(app, to)
@@ -65,7 +71,10 @@ def read_transactions(file: str) -> list[Transaction]:
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
 @with_app
 def mine_transactions(app: App, file: str) -> None:
-    """Regtest: mine one block with the raw transactions of FILE, even those too heavy to relay."""
+    """Mine one block with the transactions of FILE (regtest).
+
+    One raw transaction in hex a line; those too heavy to relay are mined too.
+    """
     if app.network is not Network.REGTEST:
         raise BadInput("--network", app.network, "regtest: nobody mines elsewhere at will")
     transactions = read_transactions(file)
@@ -78,7 +87,7 @@ def mine_transactions(app: App, file: str) -> None:
 @node.command()
 @with_app
 def balance(app: App) -> None:
-    """What each key of this data directory holds, in sat."""
+    """Show what each key of this data directory holds."""
     rows = []
     with app.store() as store, app.node() as chain:
         for role in WALLETS:
@@ -94,7 +103,10 @@ def balance(app: App) -> None:
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
 @with_app
 def test(app: App, file: str) -> None:
-    """Would the node take the raw transactions of FILE (one, or a parent and its child) into its mempool?"""
+    """Ask whether the node would take a transaction.
+
+    FILE holds one raw transaction in hex, or a parent and on a second line the child that pays for it.
+    """
     transactions = read_transactions(file)
     if len(transactions) > PACKAGE:
         raise BadInput("file", f"{len(transactions)} transactions", "one transaction, or a parent and its child")

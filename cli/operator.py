@@ -6,8 +6,6 @@ from typing import Any
 
 import click
 
-from bitvm_bridge import policy
-from bitvm_bridge.chain.node import Node, Verdict
 from bitvm_bridge.dispute import assertion as asserting
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.keys import SEED_SIZE, Role
@@ -17,12 +15,12 @@ from bitvm_bridge.roles import operator as role
 from bitvm_bridge.roles.withdrawer import Withdrawal
 from bitvm_bridge.setup import InstanceSetup, bind
 from bitvm_bridge.store import Store
-from bitvm_bridge.wallet import Prepared, Wallet
+from bitvm_bridge.wallet import Prepared
 from cli import records
 from cli.app import App, read_file, with_app
 from cli.committee import CHALLENGE
 from cli.keys import add_key_commands, name_option
-from cli.sending import Sending, finish, open_wallet, sending_options, take_sending
+from cli.sending import finish, open_wallet, rehearse, sending_options, take_sending
 
 
 @click.group()
@@ -48,7 +46,13 @@ add_key_commands(operator, Role.OPERATOR)
 @sending_options
 @with_app
 def join(app: App, /, deposit: str, name: str, program: str, **options: Any) -> None:
-    """Make ClaimFunding for DEPOSIT: set the exact claim coin aside, and create your instance."""
+    """Make ClaimFunding, which sets your claim coin aside.
+
+    This creates your instance of DEPOSIT and fixes the txid of its KickOff, so that the committee can sign.
+
+    \b
+    bitvm-bridge operator join DEPOSIT --program hash-chain:8:1 --broadcast
+    """
     sending = take_sending(options)
     spec = parse_program(program)
     with app.store() as store, app.node() as node:
@@ -72,7 +76,10 @@ def join(app: App, /, deposit: str, name: str, program: str, **options: Any) -> 
 @sending_options
 @with_app
 def peg_out(app: App, /, instance: str, name: str, psbt: str, **options: Any) -> None:
-    """Make PegOut: pay a withdrawer, naming the INSTANCE that you will claim from."""
+    """Make PegOut, which pays a withdrawer.
+
+    It names the INSTANCE from which you will claim the money back.
+    """
     sending = take_sending(options)
     text = read_file(psbt, "--psbt").decode("ascii", "replace")
     with app.store() as store, app.node() as node:
@@ -88,7 +95,10 @@ def peg_out(app: App, /, instance: str, name: str, psbt: str, **options: Any) ->
 @sending_options
 @with_app
 def kick_off(app: App, /, instance: str, name: str, **options: Any) -> None:
-    """Make KickOff: claim the deposit of INSTANCE and put your bond at risk."""
+    """Make KickOff, which claims the deposit of INSTANCE.
+
+    It puts your bond at risk. From now on the windows run.
+    """
     sending = take_sending(options)
     with app.store() as store, app.node() as node:
         bundle = records.load_bundle(store, instance)
@@ -104,7 +114,11 @@ def kick_off(app: App, /, instance: str, name: str, **options: Any) -> None:
 @sending_options
 @with_app
 def assert_(app: App, /, instance: str, name: str, lie: str | None, **options: Any) -> None:
-    """Make Assert: reveal, under one-time keys, the result of every step. Each key signs one message, ever."""
+    """Make Assert, which answers the challenge of INSTANCE.
+
+    It reveals the result of every step under one-time keys. Each key signs one message, ever: what it signs is on
+    record before it does, and another message is refused. A dry run signs nothing.
+    """
     sending = take_sending(options)
     if lie is not None and app.network is not Network.REGTEST:
         raise BadInput("--lie", app.network, "used on regtest only")
@@ -113,30 +127,12 @@ def assert_(app: App, /, instance: str, name: str, lie: str | None, **options: A
         values = _values(setup, lie)
         wallet = open_wallet(store, node, Role.OPERATOR, name, sending)
         if sending.dry_run and not store.is_bound(setup.id, values):
-            _rehearse(app, store, node, sending, wallet, setup, values)
+            placeholder = asserting.sign(setup, secrets.token_bytes(SEED_SIZE), values)
+            rehearse(app, store, node, sending, setup.id, role.reveal(wallet, setup, placeholder))
             return
         store.bind_one_time_keys(setup.id, values)
         assertion = asserting.sign(setup, store.seed(Role.OPERATOR, name).winternitz_seed(), values)
         finish(app, store, node, sending, setup.id, role.reveal(wallet, setup, assertion))
-
-
-def _rehearse(
-    app: App,
-    store: Store,
-    node: Node,
-    sending: Sending,
-    wallet: Wallet,
-    setup: InstanceSetup,
-    values: Sequence[bytes],
-) -> None:
-    """Report an Assert that throw-away keys have signed: a one-time key signs nothing before its use is on record."""
-    if sending.out is not None:
-        raise BadInput("--out", sending.out, "used with --dry-run: no value is signed, so there is nothing to write")
-    assertion = asserting.sign(setup, secrets.token_bytes(SEED_SIZE), values)
-    prepared = role.reveal(wallet, setup, assertion)
-    broken = policy.check(prepared.tx, prepared.parent.spent)
-    verdict = Verdict(not broken, "; ".join(broken) or "standard; no one-time key has signed, so no script was run")
-    finish(app, store, node, sending, setup.id, prepared, verdict=verdict)
 
 
 def _values(setup: InstanceSetup, lie: str | None) -> Sequence[bytes]:
@@ -155,7 +151,11 @@ def _values(setup: InstanceSetup, lie: str | None) -> Sequence[bytes]:
 @sending_options
 @with_app
 def happy_take(app: App, /, instance: str, name: str, **options: Any) -> None:
-    """Make HappyTake: nobody challenged INSTANCE, take the deposit and your bond."""
+    """Make HappyTake, when nobody challenged INSTANCE.
+
+    It takes the deposit and your bond. Valid when the challenge window is over; confirm it before the assert window
+    is over too, for then an AssertTimeout could take the bond.
+    """
     _take(app, instance, name, options, role.happy_take)
 
 
@@ -165,7 +165,10 @@ def happy_take(app: App, /, instance: str, name: str, **options: Any) -> None:
 @sending_options
 @with_app
 def unhappy_take(app: App, /, instance: str, name: str, **options: Any) -> None:
-    """Make UnhappyTake: you answered the challenge of INSTANCE and nobody disproved you."""
+    """Make UnhappyTake, when nobody disproved your Assert.
+
+    It takes the deposit of INSTANCE and your bond. Valid when the disprove window is over.
+    """
     _take(app, instance, name, options, role.unhappy_take)
 
 

@@ -7,10 +7,10 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from bitvm_bridge import policy
 from bitvm_bridge.chain.node import Node, Verdict
-from bitvm_bridge.errors import BridgeError, NodeRejected
+from bitvm_bridge.errors import BadInput, BridgeError, NodeRejected
 from bitvm_bridge.keys import Role
-from bitvm_bridge.policy import MAX_STANDARD_WEIGHT
 from bitvm_bridge.store import Store
 from bitvm_bridge.wallet import Prepared, Wallet
 from cli.app import STDOUT, App, emit, say, staged_file
@@ -37,9 +37,11 @@ def sending_options(command: F) -> F:
     for option in (
         click.option("--fee-rate", type=float, metavar="SAT/VB", help="Fee rate [the node's estimate]."),
         click.option(
-            "--out", metavar="FILE", help="Write the raw transaction in hex; a package child on a second line."
+            "--out",
+            metavar="FILE",
+            help="Write the raw transaction in hex, `-` for stdout; a package child on a second line.",
         ),
-        click.option("--dry-run", is_flag=True, help="Only report: keep nothing, send nothing."),
+        click.option("--dry-run", is_flag=True, help="Only report: keep nothing here, send nothing."),
         click.option("--broadcast", is_flag=True, help="Send it to the node."),
     ):
         command = option(command)
@@ -61,7 +63,7 @@ def judge(prepared: Prepared, node: Node) -> Verdict:
     """The node's verdict, or why only a miner can take the transaction."""
     if prepared.relayable:
         return prepared.test(node)
-    heavy = f"{prepared.tx.weight:,} WU is above the relay limit of {MAX_STANDARD_WEIGHT:,}"
+    heavy = f"{prepared.tx.weight:,} WU is above the relay limit of {policy.MAX_STANDARD_WEIGHT:,}"
     return Verdict(False, f"{heavy}; write it with --out and hand it to a miner")
 
 
@@ -96,6 +98,18 @@ def finish(
     if sending.broadcast:
         prepared.send(node)
     _report(app, sending, describe(prepared, verdict) | more | {"broadcast": sending.broadcast}, raw)
+
+
+def rehearse(app: App, store: Store, node: Node, sending: Sending, owner: bytes, prepared: Prepared) -> None:
+    """Report a transaction whose size is final but whose signatures are placeholders. Raises BadInput for --out."""
+    if sending.out is not None:
+        raise BadInput("--out", sending.out, "used with --dry-run here: nothing is signed that could be written")
+    if prepared.child is None:
+        broken = policy.check(prepared.tx, prepared.parent.spent)
+    else:
+        broken = policy.check_package(prepared.tx, prepared.parent.spent, prepared.child.tx, prepared.child.spent)
+    verdict = Verdict(not broken, "; ".join(broken) or "standard; not signed in a dry run, so no script was run")
+    finish(app, store, node, sending, owner, prepared, verdict=verdict)
 
 
 def _output(out: str | None, raw: list[str]) -> AbstractContextManager[None]:

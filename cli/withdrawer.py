@@ -30,8 +30,9 @@ add_key_commands(withdrawer, Role.WITHDRAWER)
 @click.option("--out", metavar="FILE", default=STDOUT, help="Where to write the PSBT [-].")
 @with_app
 def request(app: App, name: str, amount: int, to: str | None, out: str) -> None:
-    """Sign half of a PegOut. It is a PSBT: one coin of yours, signed SINGLE|ANYONECANPAY, for that coin and the amount.
+    """Sign your half of a PegOut.
 
+    It is a PSBT: one coin of yours, signed SINGLE|ANYONECANPAY, for an output that is worth the coin and the amount.
     Any coin will do, its value comes back to you. Hand the PSBT to an operator.
     """
     with app.store() as store, app.node() as node:

@@ -8,7 +8,7 @@ from bitvm_bridge.protocol import Party
 from bitvm_bridge.setup import DepositSetup, InstanceSetup
 from bitvm_bridge.signing.bundle import Bundle, verify
 from bitvm_bridge.transaction import Transaction, TxOut
-from bitvm_bridge.wallet import Funded, Prepared, Wallet
+from bitvm_bridge.wallet import SIGNATURE_PLACEHOLDER, Funded, Prepared, Wallet
 
 PEG_IN = "PegIn.deposit"
 COOPERATIVE = "CooperativePayout.vault"
@@ -39,10 +39,19 @@ def cooperative_payout(setup: DepositSetup, script_pubkey: bytes) -> tuple[Trans
 
 def finish_cooperative_payout(wallet: Wallet, setup: DepositSetup, tx: Transaction, signature: bytes) -> Prepared:
     """The payout with the committee's signature, and the child that pays for it."""
+    if not secp.verify(setup.deposit.committee, setup.graph["CooperativePayout"].digest("vault", tx), signature):
+        raise VerificationFailed(f"{COOPERATIVE}: the committee's signature does not verify")
+    return _pay_cooperatively(wallet, setup, tx, signature)
+
+
+def rehearse_cooperative_payout(wallet: Wallet, setup: DepositSetup, tx: Transaction) -> Prepared:
+    """The same in its final size, with a placeholder where the committee's signature goes."""
+    return _pay_cooperatively(wallet, setup, tx, SIGNATURE_PLACEHOLDER)
+
+
+def _pay_cooperatively(wallet: Wallet, setup: DepositSetup, tx: Transaction, signature: bytes) -> Prepared:
     declared = setup.graph["CooperativePayout"]
     (entry,) = declared.inputs
-    if not secp.verify(setup.deposit.committee, declared.digest("vault", tx), signature):
-        raise VerificationFailed(f"{COOPERATIVE}: the committee's signature does not verify")
     signed = tx.with_witness(0, entry.witness([entry.sighash.append_to(signature)]))
     return wallet.package("CooperativePayout", Funded(signed, tuple(declared.spent)))
 
