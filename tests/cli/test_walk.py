@@ -158,8 +158,8 @@ def test_a_bundle_moves_to_another_machine(disputed: tuple[Bridge, str, int], co
     assert other.state(instance) == "Disprove"
 
 
-def test_on_bitcoin_core(bitcoind: LaunchedBitcoind, tmp_path: Path) -> None:
-    bridge = Bridge(tmp_path / "data", *PLAIN, *rpc_options(bitcoind))
+def test_on_bitcoin_core(fresh_bitcoind: LaunchedBitcoind, tmp_path: Path) -> None:
+    bridge = Bridge(tmp_path / "data", *PLAIN, *rpc_options(fresh_bitcoind))
     make_keys(bridge)
     before = bridge.balances()
     instance = set_up(bridge)
