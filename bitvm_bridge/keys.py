@@ -1,21 +1,25 @@
 """Every key of every role, from one seed per role; and the addresses of those keys."""
 
-import hashlib
-import hmac
 import secrets
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Self
 
 from bitcoinutils import bech32
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from bitvm_bridge import secp
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.params import Network
 from bitvm_bridge.taproot import tap_tweak
+from scripts_tapleaf.script import num, push
 
 SEED_SIZE: Final = 32
 _SALT: Final = b"bitvm-bridge/keys/1"
+MAX_WITNESS_VERSION: Final = 16
+MAX_WITNESS_PROGRAM: Final = 40
+"""bytes (BIP141)."""
 
 
 class Role(StrEnum):
@@ -33,6 +37,11 @@ class SecretKey:
     """A secp256k1 secret key that never shows itself."""
 
     _secret: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Raises BadInput, without showing it, for what is no scalar from 1 to the group order less one."""
+        if not secp.is_secret_key(self._secret):
+            raise BadInput("secret key", f"{len(self._secret)} bytes", "a secret key of secp256k1 (32 bytes)")
 
     @property
     def public(self) -> bytes:
@@ -101,31 +110,34 @@ class Seed:
 
 
 def hkdf_sha256(secret: bytes, salt: bytes, info: bytes) -> bytes:
-    """32 bytes of HKDF-SHA256 (RFC 5869): one extract, one expand block."""
-    extracted = hmac.digest(salt, secret, hashlib.sha256)
-    return hmac.digest(extracted, info + b"\x01", hashlib.sha256)
+    """32 bytes of HKDF-SHA256 (RFC 5869)."""
+    return HKDF(SHA256(), SEED_SIZE, salt, info).derive(secret)
 
 
 def address(script_pubkey: bytes, network: Network) -> str:
     """The segwit address of a script. Raises BadInput for a script that has none."""
-    version = script_pubkey[0] - 0x50 if script_pubkey[:1] != b"\x00" else 0
-    text = bech32.encode(network.hrp, version, list(script_pubkey[2:]))
-    if text is None:
-        raise BadInput("script", script_pubkey, "a segwit output script")
-    return str(text)
+    program = script_pubkey[2:]
+    for version in range(MAX_WITNESS_VERSION + 1) if len(program) <= MAX_WITNESS_PROGRAM else ():
+        if script_pubkey == num(version) + push(program):
+            text = bech32.encode(network.hrp, version, list(program))
+            if text is not None:
+                return str(text)
+    raise BadInput("script", script_pubkey, "a segwit output script")
 
 
 def parse_address(text: str, network: Network, field: str = "address") -> bytes:
     """The script of a segwit address of this network. Raises BadInput, naming the network of a wrong one."""
-    hrp = text.strip().lower().rpartition("1")[0]
+    text = text.strip()
+    hrp = text.lower().rpartition("1")[0]
     if hrp != network.hrp:
         names = {"bc": "a mainnet", "tb": "a signet or testnet", "bcrt": "a regtest"}
         raise BadInput(field, text, f"an address of {network} ({network.hrp}1…)" + _but(names.get(hrp)))
-    version, program = bech32.decode(network.hrp, text.strip())
-    if version is None:
+    if bech32.bech32_decode(text)[0] is None:
         raise BadInput(field, text, "a segwit address with a valid checksum")
-    head = bytes([0x50 + version]) if version else b"\x00"
-    return head + bytes([len(program)]) + bytes(program)
+    version, program = bech32.decode(network.hrp, text)
+    if version is None:
+        raise BadInput(field, text, "a segwit address: its witness version, length or kind of checksum is wrong")
+    return num(version) + push(bytes(program))
 
 
 def _but(kind: str | None) -> str:
