@@ -12,8 +12,11 @@ from btclib_secp256k1.musig import KeyAggCache, SecretNonce, Session, nonce_agg,
 from bitvm_bridge.errors import BadInput
 
 SECRET_KEY_SIZE: Final = 32
+DIGEST_SIZE: Final = 32
+"""bytes: all that is ever signed here is a hash."""
 
 __all__ = [
+    "DIGEST_SIZE",
     "KeyAggCache",
     "SecretNonce",
     "Session",
@@ -67,8 +70,14 @@ def xonly_public_key(secret_key: bytes) -> bytes:
 
 
 def tweak_public_key(internal_key: bytes, tweak: bytes) -> tuple[bytes, int]:
-    """Output key (32 bytes) and the parity of its y for an x-only internal key (BIP341 `taproot_tweak_pubkey`)."""
-    key, parity = xonly.tweak_add(internal_key, tweak)
+    """Output key (32 bytes) and the parity of its y for an x-only internal key (BIP341 `taproot_tweak_pubkey`).
+
+    Raises BadInput for an internal key that is no point.
+    """
+    try:
+        key, parity = xonly.tweak_add(internal_key, tweak)
+    except ValueError:
+        raise BadInput("internal key", internal_key, "an x-only public key that the tweak can be added to") from None
     return bytes(key), parity
 
 
@@ -80,8 +89,10 @@ def tweak_secret_key(secret_key: bytes, tweak: bytes) -> bytes:
 def sign(secret_key: bytes, message: bytes, aux: bytes | None = None) -> bytes:
     """BIP340 signature (64 bytes) of a 32-byte message, verified before it is returned.
 
-    `aux` (32 bytes) defaults to fresh randomness.
+    `aux` (32 bytes) defaults to fresh randomness. Raises BadInput for a message of another size.
     """
+    if len(message) != DIGEST_SIZE:
+        raise BadInput("message to sign", message, f"a digest of {DIGEST_SIZE} bytes")
     return bytes(ssa.sign(message, secret_key, secrets.token_bytes(32) if aux is None else aux))
 
 

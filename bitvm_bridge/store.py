@@ -26,9 +26,10 @@ FILE_NAME: Final = "bridge.sqlite"
 SCHEMA_VERSION: Final = 1
 LOCK_TIMEOUT: Final = 5.0
 """seconds to wait for another process that is writing."""
-SCRYPT_N: Final = 1 << 15
-"""Cost of one passphrase guess: 32 MiB of memory (RFC 7914, r = 8, p = 1)."""
+SCRYPT: Final = (1 << 15, 8, 1)
+"""N, r and p of RFC 7914 for a new store: a guess at its passphrase costs 32 MiB of memory."""
 _NONCE_SIZE: Final = 12
+_CHECK: Final = b"check"
 _SCHEMA: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE seeds (
@@ -57,12 +58,12 @@ Ask = Callable[[bool], str]
 class Store:
     """One party's state on one network. Not shared between threads; other processes wait their turn to write."""
 
-    def __init__(self, connection: sqlite3.Connection, key: bytes | None, plain: bool, ask: Ask | None) -> None:
+    def __init__(self, connection: sqlite3.Connection, plain: bool, ask: Ask | None) -> None:
         """Use `Store.open`."""
         self._db = connection
-        self._key = key
         self._plain = plain
         self._ask = ask
+        self._key: bytes | None = None
 
     @classmethod
     def open(
@@ -77,9 +78,9 @@ class Store:
         """Open, or create, the store in `home`.
 
         Without a passphrase, and with keys encrypted, everything but the seeds can be read and written; `ask` is
-        called when the first of them is needed. Raises BadInput for a wrong passphrase, a store of another network or
-        made by a newer version, and for plain keys outside regtest or mixed with encrypted ones; BridgeError where
-        another process holds the store.
+        called when the first of them is needed. The passphrase of the first seed becomes the store's. Raises BadInput
+        for a wrong passphrase, a store of another network or made by a newer version, and for plain keys outside
+        regtest or mixed with encrypted ones; BridgeError where another process holds the store.
         """
         if insecure_plain_keys and network is not Network.REGTEST:
             raise BadInput("--insecure-plain-keys", network, "used on regtest only")
@@ -87,14 +88,16 @@ class Store:
         try:
             _migrate(connection, home, network)
             plain = _are_keys_plain(connection, home, insecure_plain_keys)
-            key = None if plain or passphrase is None else _unlock(connection, passphrase)
+            store = cls(connection, plain, ask if passphrase is None else lambda _: passphrase)
+            if passphrase is not None:
+                store._check_passphrase(insecure_plain_keys)
         except sqlite3.OperationalError as error:
             connection.close()
-            raise _held(error) from None
+            raise _failed(error) from None
         except BaseException:
             connection.close()
             raise
-        return cls(connection, key, plain, ask)
+        return store
 
     def close(self) -> None:
         """Let go of the file."""
@@ -104,21 +107,28 @@ class Store:
     def transaction(self) -> Iterator[None]:
         """All writes inside happen, or none; inside another transaction, they are part of it.
 
-        Raises BridgeError where another process holds the store.
+        Raises BridgeError where another process holds the store, or where the disk does not take the writes.
         """
         if self._db.in_transaction:
             yield
             return
         try:
             self._db.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            raise _held(error) from None
-        try:
             yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+            self._db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise _failed(error) from None
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+
+    @contextmanager
+    def _committed(self) -> Iterator[None]:
+        """A transaction that is on disk when it ends; one inside another would wait for that one."""
+        if self._db.in_transaction:
+            raise RuntimeError("store: what must be committed before it is used was written inside a transaction")
+        with self.transaction():
+            yield
 
     def add_seed(self, name: str, seed: Seed) -> None:
         """Keep a seed under a name of its role. Raises BadInput where the name is taken."""
@@ -163,9 +173,10 @@ class Store:
     def bind_one_time_keys(self, instance: bytes, messages: Sequence[bytes]) -> None:
         """Bind key `i` of an instance to message `i`, all or none, before any of them signs.
 
-        The same messages again are fine. Raises BridgeError where a key has signed another message.
+        The same messages again are fine. Raises BridgeError where a key has signed another message, RuntimeError
+        inside a transaction, which could still take it back.
         """
-        with self.transaction():
+        with self._committed():
             for slot, message in enumerate(messages):
                 query = "SELECT message FROM one_time_keys WHERE instance = ? AND slot = ?"
                 row = self._db.execute(query, (instance, slot)).fetchone()
@@ -178,8 +189,11 @@ class Store:
                     )
 
     def bind_nonces(self, uses: Sequence[NonceUse]) -> None:
-        """Record what each nonce signs, all or none. Raises BridgeError where one was ever used before."""
-        with self.transaction():
+        """Record what each nonce signs, all or none.
+
+        Raises BridgeError where one was ever used before, RuntimeError inside a transaction.
+        """
+        with self._committed():
             for use in uses:
                 try:
                     row = (use.public_nonce, use.digest, use.aggregate)
@@ -227,80 +241,125 @@ class Store:
         except InvalidTag:
             raise BridgeError(f"store: the {role} key {name!r} is damaged") from None
 
+    def _check_passphrase(self, insecure_plain_keys: bool) -> None:
+        """Refuse, as soon as the store is open, a passphrase that is wrong or that protects nothing."""
+        if not self._plain and self._has_passphrase():
+            self._unlocked()
+        elif self._plain and not insecure_plain_keys:
+            raise BadInput("passphrase", "the one given", "of use: the keys of this store are plain")
+
+    def _has_passphrase(self) -> bool:
+        return self._db.execute("SELECT 1 FROM meta WHERE name = 'check'").fetchone() is not None
+
     def _unlocked(self) -> bytes:
-        if self._key is None and self._ask is not None:
-            first = not self._db.execute("SELECT 1 FROM meta WHERE name = 'check'").fetchone()
-            self._key = _unlock(self._db, self._ask(first))
         if self._key is None:
-            raise BadInput("passphrase", "none", "given: the keys of this store are encrypted")
+            if self._ask is None:
+                raise BadInput("passphrase", "none", "given: the keys of this store are encrypted")
+            self._key = self._unlock(self._ask(not self._has_passphrase()))
         return self._key
+
+    def _unlock(self, passphrase: str) -> bytes:
+        """The key of a passphrase; the first one ever given becomes the store's. Raises BadInput for a wrong one."""
+        if not passphrase:
+            raise BadInput("passphrase", "", "one character or more")
+        key = _stretch(passphrase, *(self._meta(name) for name in ("salt", "scrypt")))
+        cipher = ChaCha20Poly1305(key)
+        if not self._has_passphrase():
+            nonce = secrets.token_bytes(_NONCE_SIZE)
+            with self._committed():
+                row = ("check", nonce + cipher.encrypt(nonce, b"", _CHECK))
+                self._db.execute("INSERT OR IGNORE INTO meta VALUES (?, ?)", row)
+        check = self._meta("check")
+        try:
+            cipher.decrypt(check[:_NONCE_SIZE], check[_NONCE_SIZE:], _CHECK)
+        except InvalidTag:
+            raise BadInput("passphrase", "the one given", "the passphrase of this store") from None
+        return key
+
+    def _meta(self, name: str) -> bytes:
+        return _meta(self._db, name)
+
+
+def _meta(connection: sqlite3.Connection, name: str) -> bytes:
+    (value,) = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+    return bytes(value)
+
+
+def _stretch(passphrase: str, salt: bytes, cost: bytes) -> bytes:
+    n, r, p = map(int, cost.split(b":"))
+    return hashlib.scrypt(passphrase.encode(), salt=salt, n=n, r=r, p=p, maxmem=256 * n * r, dklen=32)
 
 
 def _label(role: Role, name: str) -> bytes:
     return f"{role}/{name}".encode()
 
 
-def _held(error: sqlite3.OperationalError) -> BridgeError:
-    return BridgeError(f"store: {error}; is another bitvm-bridge writing?")
+def _failed(error: sqlite3.OperationalError) -> BridgeError:
+    busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # extended codes keep theirs in the low byte
+    return BridgeError(f"store: {error}" + ("; is another bitvm-bridge writing?" if busy else ""))
 
 
 def _connect(home: Path) -> sqlite3.Connection:
     """The database with full sync and write-ahead log; the file is readable by its owner alone."""
     try:
         home.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(home / FILE_NAME, os.O_CREAT, 0o600))
+        _make_private(home / FILE_NAME)
         connection = sqlite3.connect(home / FILE_NAME, timeout=LOCK_TIMEOUT, isolation_level=None)
     except (OSError, sqlite3.Error) as error:
         raise BadInput("--datadir", home, f"a folder to write to ({error})") from None
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+    except sqlite3.OperationalError as error:
+        connection.close()
+        raise _failed(error) from None
     except sqlite3.DatabaseError as error:
         connection.close()
         raise BadInput("--datadir", home, f"a folder with a readable {FILE_NAME} ({error})") from None
     return connection
 
 
+def _make_private(path: Path) -> None:
+    """An empty file where there is none, for its owner alone; SQLite gives its own side files the same mode.
+
+    A file that exists is never opened here: closing it again would drop the locks that this process holds on it.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        path.chmod(0o600)
+
+
 def _migrate(connection: sqlite3.Connection, home: Path, network: Network) -> None:
-    """Create the schema in an empty file; refuse one of another version or network."""
+    """Create the schema in an empty file; refuse one of another version, network or program."""
     connection.execute("BEGIN IMMEDIATE")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == 0:
-        for statement in _SCHEMA.split(";\n"):
-            connection.execute(statement)
-        rows = [("network", network.encode()), ("keys", b"encrypted"), ("salt", secrets.token_bytes(16))]
-        connection.executemany("INSERT INTO meta VALUES (?, ?)", rows)
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    if version == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        _create(connection, network)
+        version = SCHEMA_VERSION
     connection.execute("COMMIT")
-    if version not in (0, SCHEMA_VERSION):
+    if version != SCHEMA_VERSION:
         raise BadInput("--datadir", home, f"a store of schema {SCHEMA_VERSION}; this one has schema {version}")
-    (found,) = connection.execute("SELECT value FROM meta WHERE name = 'network'").fetchone()
+    found = _meta(connection, "network")
     if found != network.encode():
         raise BadInput("--datadir", home, f"a store of {network}; this one is of {found.decode()}")
 
 
+def _create(connection: sqlite3.Connection, network: Network) -> None:
+    for statement in _SCHEMA.split(";\n"):
+        connection.execute(statement)
+    cost = ":".join(map(str, SCRYPT)).encode()
+    salt = secrets.token_bytes(16)
+    rows = [("network", network.encode()), ("keys", b"encrypted"), ("salt", salt), ("scrypt", cost)]
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", rows)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
 def _are_keys_plain(connection: sqlite3.Connection, home: Path, wanted: bool) -> bool:
     """Are seeds kept as they are? A store without a seed becomes what is `wanted`; one with seeds stays what it is."""
-    (keys,) = connection.execute("SELECT value FROM meta WHERE name = 'keys'").fetchone()
-    plain: bool = keys == b"plain"
+    plain = _meta(connection, "keys") == b"plain"
     if wanted and not plain:
         if connection.execute("SELECT 1 FROM seeds").fetchone():
             raise BadInput("--insecure-plain-keys", home, "a store whose keys are plain; this one encrypts them")
         connection.execute("UPDATE meta SET value = ? WHERE name = 'keys'", (b"plain",))
     return plain or wanted
-
-
-def _unlock(connection: sqlite3.Connection, passphrase: str) -> bytes:
-    """The key of a passphrase; the first one ever given becomes the store's. Raises BadInput for a wrong one."""
-    meta = dict(connection.execute("SELECT name, value FROM meta"))
-    key = hashlib.scrypt(passphrase.encode(), salt=meta["salt"], n=SCRYPT_N, r=8, p=1, maxmem=64 << 20, dklen=32)
-    cipher = ChaCha20Poly1305(key)
-    if "check" not in meta:
-        nonce = secrets.token_bytes(_NONCE_SIZE)
-        connection.execute("INSERT INTO meta VALUES ('check', ?)", (nonce + cipher.encrypt(nonce, b"", b"check"),))
-        return key
-    try:
-        cipher.decrypt(meta["check"][:_NONCE_SIZE], meta["check"][_NONCE_SIZE:], b"check")
-    except InvalidTag:
-        raise BadInput("passphrase", "the one given", "the passphrase of this store") from None
-    return key

@@ -14,7 +14,6 @@ from bitvm_bridge.errors import BadInput, BridgeError, VerificationFailed
 from bitvm_bridge.keys import SecretKey
 
 MAX_MEMBERS: Final = 100
-DIGEST_SIZE: Final = 32
 
 Digests = Mapping[str, bytes]
 """Label → the 32 bytes to sign."""
@@ -194,8 +193,8 @@ def _aggregate(committee: Committee, label: str, nonces: Nonces) -> bytes:
 
 def _check_digests(digests: Digests) -> None:
     for label, digest in digests.items():
-        if len(digest) != DIGEST_SIZE:
-            raise BadInput(f"digest of {label!r}", digest, f"{DIGEST_SIZE} bytes")
+        if len(digest) != secp.DIGEST_SIZE:
+            raise BadInput(f"digest of {label!r}", digest, f"{secp.DIGEST_SIZE} bytes")
 
 
 def _check_members(committee: Committee, contributions: Mapping[str, object], what: str) -> None:
