@@ -55,7 +55,8 @@ def demo(app: App, stories: tuple[str, ...], kind: str | None, bitcoind: str | N
                 click.echo(_balances(outcome))
         document = {"stories": [_document(outcome, node.name) for outcome in outcomes]}
     count = sum(len(outcome.transactions) for outcome in outcomes)
-    emit(app, document, f"\n{len(outcomes)} stories, {count} transactions, every one judged by Bitcoin Core ({kind}).")
+    told = f"{len(outcomes)} {'story' if len(outcomes) == 1 else 'stories'}"
+    emit(app, document, f"\n{told}, {count} transactions, every one judged by Bitcoin Core ({kind}).")
 
 
 @contextmanager

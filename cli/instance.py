@@ -134,7 +134,7 @@ def show_status(app: App, instance: str) -> None:
 def _status_text(found: Status) -> str:
     lines = [f"height {found.height}, state {found.state}", ""]
     lines += [f"{event.height:>8}  {event.name:<18} {event.txid}" for event in found.events]
-    lines += ["", "possible next:"]
+    lines += ["", "possible next:" if found.duties else "nothing is left to send"]
     for duty in found.duties:
         start = "now" if duty.start <= found.height + 1 else f"from block {duty.start}"
         until = f", before block {duty.deadline}" if duty.deadline else ""

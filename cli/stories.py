@@ -196,7 +196,7 @@ def deposit(stage: Stage) -> DepositSetup:
     return setup
 
 
-def _signers(stage: Stage, setup: DepositSetup) -> list[Signer]:
+def signers(stage: Stage, setup: DepositSetup) -> list[Signer]:
     used: set[bytes] = set()
 
     def guard(uses: Sequence[NonceUse]) -> None:
@@ -220,9 +220,9 @@ def set_up(stage: Stage) -> Bundle:
     )
     stage.confirm(prepared, "the operator sets its claim coin aside")
     check(setup.graph)
-    signatures = sign_together(_signers(stage, deposited), committee.bundle_digests(setup))
+    signatures = sign_together(signers(stage, deposited), committee.bundle_digests(setup))
     bundle = committee.assemble(setup, signatures, operator.sign_challenge(setup, wallet.key))
-    peg_in = sign_together(_signers(stage, deposited), committee.peg_in_digest(deposited, [bundle]))
+    peg_in = sign_together(signers(stage, deposited), committee.peg_in_digest(deposited, [bundle]))
     stage.confirm(
         depositor.peg_in(stage.wallets[Role.DEPOSITOR], deposited, peg_in["PegIn.deposit"]),
         "the committee has signed every graph, and moves the deposit into the vault",
