@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, TypeAlias
 
-from embit.util.py_ripemd160 import ripemd160 as slow_ripemd160
-
 from scripts_tapleaf import script as op
+from scripts_tapleaf.hashing import hash160, ripemd160
 from scripts_tapleaf.script import (
     MAX_ELEMENT_SIZE,
     MAX_STACK_ITEMS,
@@ -327,13 +326,6 @@ _encode: Final = lru_cache(maxsize=1 << 16)(encode_num)
 _decode: Final = lru_cache(maxsize=1 << 16)(decode_num)
 
 
-def _ripemd160(data: bytes) -> bytes:
-    try:
-        return hashlib.new("ripemd160", data, usedforsecurity=False).digest()
-    except ValueError:  # OpenSSL 3 without its legacy provider
-        return bytes(slow_ripemd160(data))
-
-
 def _sha1(data: bytes) -> bytes:
     return hashlib.sha1(data, usedforsecurity=False).digest()
 
@@ -543,10 +535,10 @@ _ELEMENTS: Final[dict[bytes, tuple[int, Callable[..., tuple[bytes, ...]]]]] = {
     op.OP_TUCK: (2, lambda a, b: (b, a, b)),
     op.OP_SIZE: (1, lambda a: (a, _encode(len(a)))),
     op.OP_EQUAL: (2, lambda a, b: (_boolean(a == b),)),
-    op.OP_RIPEMD160: (1, lambda a: (_ripemd160(a),)),
+    op.OP_RIPEMD160: (1, lambda a: (ripemd160(a),)),
     op.OP_SHA1: (1, lambda a: (_sha1(a),)),
     op.OP_SHA256: (1, lambda a: (_sha256(a),)),
-    op.OP_HASH160: (1, lambda a: (_ripemd160(_sha256(a)),)),
+    op.OP_HASH160: (1, lambda a: (hash160(a),)),
     op.OP_HASH256: (1, lambda a: (_sha256(_sha256(a)),)),
 }
 """Opcode → how many elements it takes from the stack, deepest first, and what it leaves in their place."""

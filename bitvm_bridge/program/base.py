@@ -98,7 +98,7 @@ class Checks:
         chunk = self.program.chunks[index]
         items = chunk.hints([values[i] for i in chunk.inputs])
         for slot in (*chunk.inputs, index):
-            items += signatures[slot]
+            items += winternitz.read_witness(VALUE_BITS, values[slot], signatures[slot])
         return items
 
     def _script(self, index: int) -> bytes:
