@@ -1,0 +1,434 @@
+"""`bitvm-bridge bench`: what the bridge costs in bytes and seconds, next to the figures that others have published."""
+
+import hashlib
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from bitvm_bridge.chain.node import Node
+from bitvm_bridge.keys import Role, Seed
+from bitvm_bridge.params import Params
+from bitvm_bridge.policy import MAX_MINEABLE_WEIGHT, MAX_STANDARD_WEIGHT, MAX_TRUC_VSIZE, TRUC_VERSION
+from bitvm_bridge.program import parse_program
+from bitvm_bridge.protocol import DEPOSIT_TEMPLATES, INSTANCE_TEMPLATES, Request
+from bitvm_bridge.roles import challenger, committee, operator
+from bitvm_bridge.setup import DepositSetup, InstanceSetup
+from bitvm_bridge.signing.bundle import Bundle
+from bitvm_bridge.signing.musig import Committee, Signer, sign_together
+from bitvm_bridge.taproot import NUMS_KEY, ScriptTree, p2tr
+from bitvm_bridge.transaction import WITNESS_SCALE, OutPoint, Transaction, TxIn, TxOut
+from bitvm_bridge.wallet import Wallet
+from cli.app import App, emit, say, with_app
+from cli.stories import RECEIVER, STORIES, Refusal, Stage, Step, kick_off, open_stage, play, set_up
+from scripts_tapleaf import blake3, covenant, winternitz
+from scripts_tapleaf.script import OP_1, compact_size
+
+OURS: Final = "this project"
+BITVM: Final = "BitVM/BitVM at 23c6cdf6"
+BEST_PUBLIC: Final = "solving-bitcoin/bitcoin-scripts, September 2026"
+
+PROGRAM: Final = "hash-chain:8:1"
+"""The computation that the measured transactions dispute."""
+MESSAGE_BITS: Final = (128, 160, 256)
+VALUE_BITS: Final = 160
+MESSAGES: Final = 50
+INPUT_SIZES: Final = (32, 64, 192)
+"""bytes: a value and a half, one block, three blocks."""
+BLOCK_SIZE: Final = 64
+COMMITTEE_SIZES: Final = (3, 15, 100)
+TREE_LEAVES: Final = 10_000
+MAX_RUNS: Final = 5
+TEMPLATES: Final = (*DEPOSIT_TEMPLATES, *INSTANCE_TEMPLATES)
+_SEED: Final = bytes(range(32))
+
+
+@dataclass(frozen=True)
+class SignatureSize:
+    """bytes that check one message of `bits` bits: script, and witness items with the length before each."""
+
+    bits: int
+    script: int
+    witness: int
+    source: str = OURS
+
+    @property
+    def total(self) -> int:
+        """bytes of both."""
+        return self.script + self.witness
+
+
+@dataclass(frozen=True)
+class HashSize:
+    """bytes of the script that hashes `size` bytes given as 29-bit limbs, unpacking included.
+
+    `hints` are bytes of further witness items that it takes, with the length before each.
+    """
+
+    size: int
+    script: int
+    source: str = OURS
+    hints: int = 0
+
+    @property
+    def per_block(self) -> int:
+        """bytes for each 64-byte block, rounded up."""
+        return -(-self.script // -(-self.size // BLOCK_SIZE))
+
+
+PUBLIC_SIGNATURES: Final = (
+    SignatureSize(128, 2_572, 805, f"{BITVM}: base 16, checksum, list-pick"),
+    SignatureSize(160, 1_490, 844, f"{BEST_PUBLIC}: mixed constant sum, staged"),
+    SignatureSize(160, 1_598, 802, f"{BEST_PUBLIC}: constant composition, isolated"),
+    SignatureSize(160, 3_156, 989, f"{BITVM}: base 16, checksum, list-pick"),
+    SignatureSize(256, 4_908, 1_541, f"{BITVM}: base 16, checksum, list-pick"),
+)
+PUBLIC_SPEND: Final = (703, f"{BEST_PUBLIC}: constant composition")
+"""vB of a whole 1-in-1-out spend of a 160-bit signature."""
+PUBLIC_HASHES: Final = (
+    HashSize(32, 59_105, BEST_PUBLIC),
+    HashSize(64, 72_293, BEST_PUBLIC),
+    HashSize(64, 77_777, BITVM),
+)
+
+
+def measure_signature(bits: int) -> SignatureSize:
+    """The largest witness of 50 fixed messages, and the script of a leaf that checks this one message."""
+    key, witnesses = _signatures(bits)
+    return SignatureSize(bits, len(winternitz.check_script([key])), max(map(_serialized_size, witnesses)))
+
+
+def measure_reading(bits: int) -> int:
+    """bytes of the script that checks a message and leaves its limbs on the stack."""
+    return len(winternitz.read_script(_signatures(bits)[0]))
+
+
+def measure_spend(bits: int) -> int:
+    """vB of a 1-in-1-out transaction whose only leaf checks one signature, with the largest witness."""
+    key, witnesses = _signatures(bits)
+    script = winternitz.check_script([key]) + OP_1
+    tree = ScriptTree([("leaf", script)])
+    witness = (*max(witnesses, key=_serialized_size), script, tree.control_block("leaf"))
+    return Transaction(2, (TxIn(OutPoint(bytes(32), 0), witness=witness),), (TxOut(0, p2tr(NUMS_KEY)),)).vsize
+
+
+def measure_hash(size: int) -> HashSize:
+    """The BLAKE3 script of an input of `size` bytes, and the largest hints of 50 fixed inputs."""
+    hints = max(_serialized_size(blake3.hint_items(message)) for message in messages(8 * size))
+    return HashSize(size, len(blake3.blake3_script(size).script), hints=hints)
+
+
+def messages(bits: int) -> list[bytes]:
+    """50 fixed messages of this many bits."""
+    return [hashlib.shake_256(bytes([index])).digest(bits // 8) for index in range(MESSAGES)]
+
+
+def _signatures(bits: int) -> tuple[winternitz.PublicKey, list[Sequence[bytes]]]:
+    secret = winternitz.derive_secret(_SEED, bytes(32), 0, bits)
+    return winternitz.public_key(secret), [winternitz.sign(secret, message) for message in messages(bits)]
+
+
+def _serialized_size(items: Iterable[bytes]) -> int:
+    return sum(len(compact_size(len(item))) + len(item) for item in items)
+
+
+def measure_transactions() -> list[Step]:
+    """Every transaction of the protocol, once, as it confirmed on a chain in this process; Bitcoin Core judged it.
+
+    The children that pay fees are left out: they belong to a wallet.
+    """
+    names = [template.__name__ for template in TEMPLATES]
+    steps: dict[str, Step] = {}
+    for step in _confirmed():
+        if step.name.partition("_")[0] in names:
+            steps.setdefault(step.name, step)
+    return sorted(steps.values(), key=lambda step: names.index(step.name.partition("_")[0]))
+
+
+def _confirmed() -> Iterator[Step]:
+    with _chain() as (node, miner):
+        for outcome in play(tuple(STORIES), node, miner, Params(), parse_program(PROGRAM), _ignore):
+            yield from outcome.transactions
+        stage = Stage(node, miner, Params(), parse_program(PROGRAM), lambda _: None)
+        _rare_endings(stage)
+        yield from (step for step in stage.steps if isinstance(step, Step))
+
+
+@contextmanager
+def _chain() -> Iterator[tuple[Node, Wallet]]:
+    """An embedded chain that is gone afterwards, and a miner with coins on it."""
+    from bitvm_bridge.chain.embedded import EmbeddedNode
+
+    with tempfile.TemporaryDirectory(prefix="bitvm-bridge-") as folder, closing(EmbeddedNode(Path(folder))) as node:
+        yield node, open_stage(node)
+
+
+def _ignore(_: str, __: Step | Refusal) -> None:
+    """Nothing is told on the way."""
+
+
+def _rare_endings(stage: Stage) -> None:
+    """What no story has: the committee pays straight from the vault, and an abandoned claim loses its bond."""
+    bundle = set_up(stage)
+    deposit = bundle.setup.deposit
+    tx, digests = committee.cooperative_payout(deposit, stage.wallets[Role.WITHDRAWER].script_pubkey)
+    signatures = sign_together(_signers(deposit, stage.members), digests)
+    payout = committee.finish_cooperative_payout(
+        stage.wallets[Role.OPERATOR], deposit, tx, signatures[committee.COOPERATIVE]
+    )
+    stage.confirm(payout, "the whole committee pays from the vault")
+    height = kick_off(stage, bundle.setup, "a claim that nobody ends")
+    stage.mine_to(height + stage.params.forfeit_csv - 1)
+    stage.confirm(challenger.forfeit(stage.wallets[Role.CHALLENGER], bundle), "the bond is slashed")
+
+
+def _signers(setup: DepositSetup, seeds: Mapping[str, Seed]) -> list[Signer]:
+    """Every member, with a guard that lets all pass: no key here outlives the measurement."""
+    return [
+        Signer(setup.committee, name, seed.committee_key(setup.request.id), lambda _: None)
+        for name, seed in seeds.items()
+    ]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Something whose duration is a figure."""
+
+    key: str
+    label: str
+    run: Callable[[], object]
+
+
+def tasks(committee_sizes: Sequence[int] = COMMITTEE_SIZES) -> Iterator[Task]:
+    """Everything that is timed; what a task needs is made before it is returned."""
+    setup, signers = make_instance(3)
+    raw = _bundle(setup, signers).to_json()
+    leaves = [
+        (str(index), covenant.signed(hashlib.sha256(index.to_bytes(4, "big")).digest())) for index in range(TREE_LEAVES)
+    ]
+    secret = winternitz.derive_secret(_SEED, bytes(32), 0, VALUE_BITS)
+    yield Task("graph", "build the graph of an instance from its public inputs", lambda: _fresh(setup).graph)
+    for size in committee_sizes:
+        yield _signing_task(size)
+    yield Task("verify", "read and verify a bundle, graph rebuilt", lambda: Bundle.from_json(raw))
+    yield Task("tree", f"hash a tree of {TREE_LEAVES:,} leaves", lambda: ScriptTree(leaves))
+    yield Task("winternitz_public_key", "one-time public key, 160 bits", lambda: winternitz.public_key(secret))
+    yield Task("winternitz_sign", "one-time signature, 160 bits", lambda: winternitz.sign(secret, messages(160)[0]))
+    yield Task("blake3_script", "BLAKE3 script, 64 bytes", lambda: blake3.blake3_script.__wrapped__(BLOCK_SIZE))
+    yield Task("stories", "five stories on the embedded chain", _play_stories)
+
+
+def _signing_task(members: int) -> Task:
+    setup, signers = make_instance(members)
+    digests = committee.bundle_digests(setup)
+    label = f"sign a bundle, all {members} members in this process"
+    return Task(f"sign_{members}", label, lambda: sign_together(signers, digests))
+
+
+def make_instance(members: int) -> tuple[InstanceSetup, list[Signer]]:
+    """An instance of the measured program whose coins are invented, and a committee of this many members."""
+    seeds = {f"member {index}": Seed(Role.COMMITTEE, index.to_bytes(32, "big")) for index in range(members)}
+    request = Request(Params(), Seed(Role.DEPOSITOR, _SEED).wallet_key().xonly, RECEIVER)
+    keys = tuple((name, seed.committee_key(request.id).public) for name, seed in seeds.items())
+    deposit = DepositSetup(request, Committee(keys), OutPoint(bytes(32), 0))
+    seed, spec = Seed(Role.OPERATOR, _SEED), parse_program(PROGRAM)
+    owner = seed.wallet_key().xonly
+    one_time = operator.one_time_keys(deposit, owner, spec, seed.winternitz_seed())
+    return InstanceSetup(deposit, owner, OutPoint(bytes(32), 1), spec, one_time), _signers(deposit, seeds)
+
+
+def _bundle(setup: InstanceSetup, signers: Sequence[Signer]) -> Bundle:
+    signatures = sign_together(signers, committee.bundle_digests(setup))
+    challenge = operator.sign_challenge(setup, Seed(Role.OPERATOR, _SEED).wallet_key())
+    return committee.assemble(setup, signatures, challenge)
+
+
+def _fresh(setup: InstanceSetup) -> InstanceSetup:
+    """The same instance with nothing derived yet."""
+    deposit = replace(setup.deposit, committee=replace(setup.deposit.committee))
+    return replace(setup, deposit=deposit)
+
+
+def _play_stories() -> None:
+    with _chain() as (node, miner):
+        for _ in play(tuple(STORIES), node, miner, Params(), parse_program(PROGRAM), _ignore):
+            pass
+
+
+def best_time(run: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+    """Seconds of the fastest of up to five runs; no further run starts once a second has passed."""
+    times: list[float] = []
+    while not times or (len(times) < MAX_RUNS and sum(times) < 1):
+        start = clock()
+        run()
+        times.append(clock() - start)
+    return min(times)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """All that was measured; `times` is empty where times were not asked for."""
+
+    signatures: list[SignatureSize]
+    reading: dict[int, int]
+    spend: int
+    hashes: list[HashSize]
+    transactions: list[Step]
+    times: list[tuple[Task, float]]
+
+    def document(self) -> dict[str, Any]:
+        """As JSON carries it: bytes, vB, WU and seconds."""
+        return {
+            "winternitz": {
+                str(item.bits): {"script": item.script, "witness": item.witness} for item in self.signatures
+            },
+            "winternitz_read": {str(bits): size for bits, size in self.reading.items()},
+            "winternitz_spend": self.spend,
+            "blake3": {str(item.size): item.script for item in self.hashes},
+            "blake3_hints": {str(item.size): item.hints for item in self.hashes},
+            "transactions": {step.name: step.vsize for step in self.transactions},
+            "weights": {step.name: step.weight for step in self.transactions},
+            "times": {task.key: seconds for task, seconds in self.times},
+        }
+
+
+def measure(quick: bool) -> Figures:
+    """Every figure; without times where `quick`."""
+    return Figures(
+        signatures=[measure_signature(bits) for bits in MESSAGE_BITS],
+        reading={bits: measure_reading(bits) for bits in MESSAGE_BITS},
+        spend=measure_spend(VALUE_BITS),
+        hashes=[measure_hash(size) for size in INPUT_SIZES],
+        transactions=measure_transactions(),
+        times=[] if quick else [(task, best_time(task.run)) for task in tasks()],
+    )
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of equal length: numbers stand right, text left."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str | int | float, ...]]
+    notes: tuple[str, ...] = ()
+
+    def cells(self) -> list[list[str]]:
+        """Every row as text."""
+        return [[_show(value) for value in row] for row in self.rows]
+
+    def is_number(self, column: int) -> bool:
+        """Does a column hold numbers?"""
+        return not isinstance(self.rows[0][column], str)
+
+
+def _show(value: str | float) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+
+
+def tables(figures: Figures) -> list[Table]:
+    """The figures for people."""
+    found = [_signature_table(figures), _hash_table(figures), _transaction_table(figures)]
+    if figures.times:
+        rows: list[tuple[str | int | float, ...]] = [(task.label, seconds) for task, seconds in figures.times]
+        found.append(Table("Times (seconds, fastest of up to five runs)", ("task", "seconds"), rows))
+    return found
+
+
+def _signature_table(figures: Figures) -> Table:
+    items = sorted((*figures.signatures, *PUBLIC_SIGNATURES), key=lambda item: (item.bits, item.source != OURS))
+    reading = ", ".join(f"{size:,} for {bits} bits" for bits, size in figures.reading.items())
+    vsize, source = PUBLIC_SPEND
+    return Table(
+        f"Winternitz signature of one message (bytes; ours: largest witness of {MESSAGES} messages)",
+        ("bits", "script", "witness", "sum", "whose"),
+        [(item.bits, item.script, item.witness, item.total, item.source) for item in items],
+        (
+            f"A whole 1-in-1-out spend, {VALUE_BITS} bits: {figures.spend:,} vB; public {vsize:,} vB ({source}).",
+            f"Script that checks and reads the message: {reading}.",
+        ),
+    )
+
+
+def _hash_table(figures: Figures) -> Table:
+    items = sorted((*figures.hashes, *PUBLIC_HASHES), key=lambda item: (item.size, item.source != OURS))
+    hints = ", ".join(f"{item.hints:,} for {item.size} bytes" for item in figures.hashes)
+    return Table(
+        "BLAKE3 of 29-bit limbs (bytes of script, unpacking included)",
+        ("input", "script", "per block", "whose"),
+        [(item.size, item.script, item.per_block, item.source) for item in items],
+        (f"Witness that ours takes beside the limbs (largest of {MESSAGES} inputs): {hints}.",),
+    )
+
+
+def _transaction_table(figures: Figures) -> Table:
+    return Table(
+        f"Transactions, signed, as confirmed ({PROGRAM})",
+        ("transaction", "vB", "WU", "limit WU", "set by"),
+        [(step.name, step.vsize, step.weight, *limit(step)) for step in figures.transactions],
+    )
+
+
+def limit(step: Step) -> tuple[int, str]:
+    """WU that a transaction may have, and the rule that says so."""
+    versions = {template.__name__: template.version for template in TEMPLATES}
+    if versions[step.name.partition("_")[0]] == TRUC_VERSION:
+        return MAX_TRUC_VSIZE * WITNESS_SCALE, "version 3 (BIP431)"
+    if step.weight <= MAX_STANDARD_WEIGHT:
+        return MAX_STANDARD_WEIGHT, "relay"
+    return MAX_MINEABLE_WEIGHT, "block template: not relayed, handed to a miner"
+
+
+def plain(table: Table) -> str:
+    """Aligned text, for pipes and files."""
+    cells = [list(table.columns), *table.cells()]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(table.columns))]
+    lines = [
+        "  ".join(
+            text.rjust(width) if table.is_number(column) else text.ljust(width)
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
+    return "\n".join((table.title, *lines, *table.notes))
+
+
+def drawn(table: Table) -> str:
+    """The same for a terminal."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as Drawing
+
+    drawing = Drawing(title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for column, name in enumerate(table.columns):
+        drawing.add_column(name, justify="right" if table.is_number(column) else "left", overflow="fold")
+    for row in table.cells():
+        drawing.add_row(*row, style="bold" if OURS in row else "")
+    console = Console(highlight=False)
+    with console.capture() as capture:
+        console.print(drawing)
+        console.print(*table.notes, sep="\n", end="", markup=False)
+    return capture.get().rstrip()
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Sizes only.")
+@with_app
+def bench(app: App, quick: bool) -> None:
+    """Sizes of scripts and transactions next to public figures, and times.
+
+    Transactions are measured as they confirm on a chain inside this process; nothing is kept.
+    """
+    if not quick:
+        say("measuring; --quick leaves the times out")
+    figures = measure(quick)
+    draw = drawn if sys.stdout.isatty() else plain
+    emit(app, figures.document(), "\n\n".join(map(draw, tables(figures))))
