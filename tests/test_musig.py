@@ -44,7 +44,7 @@ def test_coincurve_accepts_the_aggregate_signature() -> None:
         assert coincurve.PublicKeyXOnly(committee.key).verify(signature, DIGESTS[label])
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.permutations(range(5)))
 def test_any_order_of_members_is_one_committee(order: list[int]) -> None:
     committee, signers = make(5)
