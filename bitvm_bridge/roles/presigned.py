@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from bitvm_bridge.errors import BadInput
-from bitvm_bridge.graph import GraphInput, GraphTx
+from bitvm_bridge.graph import GraphTx
 from bitvm_bridge.protocol.template import Anchor
 from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.transaction import Transaction
@@ -35,8 +35,3 @@ def slash(wallet: Wallet, bundle: Bundle, name: str, others: Items | None = None
     declared = bundle.setup.graph[name]
     funded = wallet.fund(signed(bundle, declared, others), declared.spent)
     return Prepared(name, wallet.sign_coins(funded, len(declared.inputs)))
-
-
-def open_inputs(declared: GraphTx) -> list[GraphInput]:
-    """Inputs that need more than a signature."""
-    return [entry for entry in declared.inputs if entry.signer is None]

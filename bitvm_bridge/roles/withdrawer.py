@@ -8,7 +8,8 @@ from binascii import Error as Base64Error
 from dataclasses import dataclass
 from typing import Final
 
-from embit.psbt import PSBT, PSBTError
+from embit.base import EmbitError
+from embit.psbt import PSBT
 from embit.script import Script
 from embit.transaction import TransactionOutput
 
@@ -105,5 +106,5 @@ def _unsigned_psbt(tx: Transaction) -> bytes:
 def _parse(text: str) -> PSBT:
     try:
         return PSBT.parse(b64decode(text.strip(), validate=True))
-    except (Base64Error, PSBTError, ValueError, KeyError, IndexError, RuntimeError) as error:
+    except (Base64Error, EmbitError, ValueError, KeyError, IndexError, RuntimeError) as error:
         raise BadInput("withdrawal PSBT", text, f"a PSBT in base64 ({error or type(error).__name__})") from None
