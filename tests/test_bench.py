@@ -58,7 +58,8 @@ def are_counts(values: dict[str, Any]) -> bool:
 
 def test_document_has_the_promised_keys_and_types(quick: dict[str, Any]) -> None:
     assert set(quick["winternitz"]) == {"128", "160", "256"}
-    for sizes in quick["winternitz"].values():
+    assert set(quick["winternitz_read"]) == set(quick["winternitz"])
+    for sizes in (*quick["winternitz"].values(), *quick["winternitz_read"].values()):
         assert set(sizes) == {"script", "witness"}
         assert are_counts(sizes)
     assert set(quick["blake3"]) == {"32", "64", "192"}
@@ -89,17 +90,33 @@ def test_signature_sizes_are_those_of_a_spend_that_core_accepts(bits: int, quick
     secret = winternitz.derive_secret(bytes(32), b"\x01" * 32, 7, bits)
     key = winternitz.public_key(secret)
     assert quick["winternitz"][str(bits)]["script"] == len(winternitz.check_script([key]))
-    assert quick["winternitz_read"][str(bits)] == len(winternitz.read_script(key))
 
-    sizes = []
-    for message in bench.messages(bits):
-        items = winternitz.sign(secret, message)
-        sizes.append(sum(1 + len(item) for item in items))
-    assert quick["winternitz"][str(bits)]["witness"] == max(sizes)
+    signatures = [winternitz.sign(secret, message) for message in bench.messages(bits)]
+    assert quick["winternitz"][str(bits)]["witness"] == max(
+        sum(1 + len(item) for item in items) for items in signatures
+    )
+    items = signatures[0]
 
     script = winternitz.check_script([key]) + OP_1
     assert spend_leaf(script, items)
     assert not spend_leaf(script, [*items[:-1], items[-1] + b"\x01"])
+
+
+@pytest.mark.parametrize("bits", [128, 160, 256])
+def test_reading_sizes_are_those_of_a_spend_that_core_accepts(bits: int, quick: dict[str, Any]) -> None:
+    secret = winternitz.derive_secret(bytes(32), b"\x01" * 32, 7, bits)
+    key = winternitz.public_key(secret)
+    assert quick["winternitz_read"][str(bits)]["script"] == len(winternitz.read_script(key))
+
+    made = bench.messages(bits)
+    witnesses = [winternitz.read_witness(bits, message, winternitz.sign(secret, message)) for message in made]
+    expected = max(sum(1 + len(item) for item in items) for items in witnesses)
+    assert quick["winternitz_read"][str(bits)]["witness"] == expected
+
+    script = winternitz.read_script(key)
+    limbs = b"".join(num(limb) + OP_EQUALVERIFY for limb in winternitz.to_limbs(made[0]))
+    assert spend_leaf(script + limbs + OP_1, witnesses[0])
+    assert not spend_leaf(script + limbs + OP_1, witnesses[1])
 
 
 def test_messages_are_distinct_and_of_their_size() -> None:
