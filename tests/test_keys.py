@@ -1,10 +1,13 @@
 """Keys from seeds, and addresses."""
 
+import dataclasses
+
 import coincurve
 import pytest
+from bitcoinutils import bech32
 from embit import script as embit_script
 from embit.networks import NETWORKS
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bitvm_bridge import secp, taproot
@@ -12,6 +15,7 @@ from bitvm_bridge.errors import BadInput
 from bitvm_bridge.keys import Role, SecretKey, Seed, address, hkdf_sha256, parse_address
 from bitvm_bridge.params import Network
 from bitvm_bridge.protocol import wallet_script
+from scripts_tapleaf.script import num
 
 SECRET = bytes(range(32))
 
@@ -45,6 +49,38 @@ def test_secrets_do_not_show() -> None:
         assert SECRET.hex() not in shown
         assert key.reveal().hex() not in shown
         assert repr(key.reveal())[2:-1] not in shown
+
+
+def test_secrets_cannot_be_replaced() -> None:
+    for holder in (Seed(Role.OPERATOR, SECRET), SecretKey(SECRET)):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            holder._secret = bytes(32)  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("secret", [b"", bytes(32), b"\xff" * 32, SECRET + b"\x01"])
+def test_a_secret_key_is_a_scalar(secret: bytes) -> None:
+    with pytest.raises(BadInput, match="secret key") as refused:
+        SecretKey(secret)
+    assert refused.value.field == "secret key"
+    assert not secret or secret.hex() not in str(refused.value)
+
+
+def test_a_committee_key_serves_one_deposit() -> None:
+    seed = Seed(Role.COMMITTEE, SECRET)
+    first, second = seed.committee_key(b"a" * 32), seed.committee_key(b"b" * 32)
+    assert first == seed.committee_key(b"a" * 32)
+    assert first.public != second.public
+
+
+def test_derivation_skips_what_is_no_scalar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One hash in 2^128 is out of range; the next attempt is then another key, and giving up is an error."""
+    seed = Seed(Role.OPERATOR, SECRET)
+    usual, real = seed.wallet_key(), secp.is_secret_key
+    monkeypatch.setattr(secp, "is_secret_key", lambda candidate: real(candidate) and candidate != usual.reveal())
+    assert seed.wallet_key().public != usual.public
+    monkeypatch.setattr(secp, "is_secret_key", lambda _: False)
+    with pytest.raises(RuntimeError, match="out of range"):
+        seed.wallet_key()
 
 
 @pytest.mark.parametrize("size", [0, 31, 33])
@@ -90,12 +126,83 @@ def test_addresses_of_elsewhere_are_refused(text: str, reason: str) -> None:
     assert refused.value.field == "--to"
 
 
-def test_points() -> None:
-    key = secp.xonly_public_key(SECRET)
-    assert secp.is_xonly(key)
-    for bad in (b"", bytes(32), b"\xff" * 32, key[:31], key + b"\x00"):
-        assert not secp.is_xonly(bad)
-        with pytest.raises(BadInput, match="operator key"):
-            secp.check_xonly("operator key", bad)
-    assert not secp.is_secret_key(bytes(32))
-    assert not secp.is_secret_key(b"\xff" * 32)
+def encoded(version: int, program: bytes, spec: bech32.Encoding) -> str:
+    """A regtest address whose checksum is right, whatever it holds."""
+    return str(bech32.bech32_encode("bcrt", [version, *bech32.convertbits(program, 8, 5)], spec))
+
+
+@pytest.mark.parametrize(
+    ("version", "program", "spec"),
+    [
+        (0, bytes(20), bech32.Encoding.BECH32M),
+        (1, bytes(32), bech32.Encoding.BECH32),
+        (0, bytes(21), bech32.Encoding.BECH32),
+        (1, bytes(1), bech32.Encoding.BECH32M),
+        (1, bytes(41), bech32.Encoding.BECH32M),
+        (17, bytes(32), bech32.Encoding.BECH32M),
+    ],
+)
+def test_addresses_that_segwit_does_not_know(version: int, program: bytes, spec: bech32.Encoding) -> None:
+    with pytest.raises(BadInput, match="witness version, length or kind of checksum"):
+        parse_address(encoded(version, program, spec), Network.REGTEST)
+
+
+def test_an_address_is_upper_or_lower_case() -> None:
+    script = wallet_script(SecretKey(SECRET).xonly)
+    text = address(script, Network.REGTEST)
+    assert parse_address(f"  {text.upper()}\n", Network.REGTEST) == script
+    for mixed in (text[:-1] + text[-1].upper(), text.replace("bcrt", "Bcrt"), text.replace("bcrt1", "BCRT1")):
+        assert mixed != text
+        with pytest.raises(BadInput, match="checksum"):
+            parse_address(mixed, Network.REGTEST)
+
+
+@given(st.integers(0, 58), st.sampled_from("qpzry9x8gf2tvdw0s3jn54khce6mua7l"))
+def test_one_wrong_character_is_found(place: int, wrong: str) -> None:
+    text = address(wallet_script(SecretKey(SECRET).xonly), Network.REGTEST)
+    place += len("bcrt1")
+    changed = text[:place] + wrong + text[place + 1 :]
+    assume(changed != text)
+    with pytest.raises(BadInput, match="checksum"):
+        parse_address(changed, Network.REGTEST)
+
+
+@given(st.integers(0, 16), st.binary(min_size=2, max_size=40))
+def test_every_segwit_script_has_one_address(version: int, program: bytes) -> None:
+    assume(version or len(program) in (20, 32))
+    script = num(version) + bytes([len(program)]) + program
+    assert parse_address(address(script, Network.SIGNET), Network.SIGNET) == script
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "",
+        "51",
+        "5100",
+        "5101aa",
+        "5120" + "00" * 31,
+        "5120" + "00" * 33,
+        "514c20" + "00" * 32,
+        "5129" + "00" * 41,
+        "0015" + "00" * 21,
+        "4f020000",
+        "61020000",
+        "6a0400000000",
+        "a914" + "00" * 20 + "87",
+        "76a914" + "00" * 20 + "88ac",
+        "00" * 10_000,
+    ],
+)
+def test_other_scripts_have_no_address(script: str) -> None:
+    with pytest.raises(BadInput, match="a segwit output script"):
+        address(bytes.fromhex(script), Network.REGTEST)
+
+
+@given(st.text(max_size=100))
+def test_any_text_is_refused_or_an_address(text: str) -> None:
+    try:
+        script = parse_address(text, Network.REGTEST)
+    except BadInput:
+        return
+    assert address(script, Network.REGTEST) == text.strip().lower()
