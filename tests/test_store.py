@@ -1,17 +1,22 @@
 """The store: encrypted seeds, one-time use, all or nothing, and a process that dies at any write."""
 
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bitvm_bridge.errors import BadInput, BridgeError
 from bitvm_bridge.keys import Role, Seed
 from bitvm_bridge.params import Network
-from bitvm_bridge.signing.musig import NonceUse
+from bitvm_bridge.signing.musig import Committee, NonceUse, Signer
 from bitvm_bridge.store import FILE_NAME, Store
 from bitvm_bridge.transaction import OutPoint, Transaction, TxIn, TxOut
 from tests.vectors import ROOT
@@ -20,8 +25,14 @@ SEED = Seed(Role.OPERATOR, bytes(range(32)))
 INSTANCE = b"\x01" * 32
 
 
+@pytest.fixture(autouse=True)
+def cheap_passphrases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores made here stretch passphrases little: no test waits for what only an attacker should."""
+    monkeypatch.setattr("bitvm_bridge.store.SCRYPT", (1 << 10, 8, 1))
+
+
 @pytest.fixture
-def store(tmp_path: Path):  # type: ignore[no-untyped-def]
+def store(tmp_path: Path) -> Iterator[Store]:
     opened = Store.open(tmp_path, Network.REGTEST, insecure_plain_keys=True)
     yield opened
     opened.close()
@@ -89,6 +100,119 @@ def test_wrong_stores_are_refused(tmp_path: Path) -> None:
         Store.open(tmp_path / "file", Network.REGTEST, passphrase="p")
 
 
+def test_the_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / FILE_NAME) as database:
+        database.execute("CREATE TABLE theirs (value)")
+    database.close()
+    with pytest.raises(BadInput, match="schema 0"):
+        Store.open(tmp_path, Network.REGTEST, passphrase="p")
+    with sqlite3.connect(tmp_path / FILE_NAME) as database:
+        assert database.execute("SELECT name FROM sqlite_master").fetchall() == [("theirs",)]
+    database.close()
+
+
+def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).touch(0o666)
+    opened = Store.open(tmp_path, Network.REGTEST, insecure_plain_keys=True)
+    opened.add_seed("a", SEED)
+    files = list(tmp_path.iterdir())
+    assert len(files) == 3, "the database and the two files beside it that SQLite keeps while it is open"
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    opened.close()
+
+
+def test_a_store_stays_plain_and_says_that_a_passphrase_is_of_no_use(tmp_path: Path) -> None:
+    opened = Store.open(tmp_path, Network.REGTEST, insecure_plain_keys=True)
+    opened.add_seed("a", SEED)
+    opened.close()
+    with pytest.raises(BadInput, match="plain"):
+        Store.open(tmp_path, Network.REGTEST, passphrase="p")
+    opened = Store.open(tmp_path, Network.REGTEST)
+    assert opened.seed(Role.OPERATOR, "a") == SEED
+    opened.close()
+
+
+def test_the_first_seed_sets_the_passphrase(tmp_path: Path) -> None:
+    """A passphrase that nothing was encrypted with is not remembered; the one of the first seed is."""
+    Store.open(tmp_path, Network.REGTEST, passphrase="mistyped").close()
+    one = Store.open(tmp_path, Network.REGTEST, passphrase="right")
+    two = Store.open(tmp_path, Network.REGTEST, passphrase="other")
+    one.add_seed("a", SEED)
+    with pytest.raises(BadInput, match="passphrase of this store"):
+        two.add_seed("b", SEED)
+    assert two.seed_names(Role.OPERATOR) == ["a"]
+    one.close()
+    two.close()
+
+
+def test_two_first_passphrases_at_once_leave_one(tmp_path: Path) -> None:
+    """The second store has looked, and seen no passphrase, when the first sets one."""
+    one = Store.open(tmp_path, Network.REGTEST, passphrase="one")
+
+    def ask(first: bool) -> str:
+        assert first
+        one.add_seed("a", SEED)
+        return "two"
+
+    two = Store.open(tmp_path, Network.REGTEST, ask=ask)
+    with pytest.raises(BadInput, match="passphrase of this store"):
+        two.add_seed("b", SEED)
+    one.close()
+    two.close()
+
+
+def test_a_passphrase_is_asked_for_once_and_never_empty(tmp_path: Path) -> None:
+    asked: list[bool] = []
+
+    def ask(first: bool) -> str:
+        asked.append(first)
+        return "" if len(asked) == 1 else "p"
+
+    opened = Store.open(tmp_path, Network.REGTEST, ask=ask)
+    with pytest.raises(BadInput, match="one character or more"):
+        opened.add_seed("a", SEED)
+    opened.add_seed("a", SEED)
+    assert opened.seed(Role.OPERATOR, "a") == SEED
+    opened.close()
+    opened = Store.open(tmp_path, Network.REGTEST, ask=ask)
+    assert opened.seed(Role.OPERATOR, "a") == opened.seed(Role.OPERATOR, "a") == SEED
+    assert asked == [True, True, False]
+    opened.close()
+
+
+def test_a_store_keeps_the_cost_that_it_was_made_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bitvm_bridge.store.SCRYPT", (1 << 10, 4, 2))
+    opened = Store.open(tmp_path, Network.REGTEST, passphrase="p")
+    opened.add_seed("a", SEED)
+    opened.close()
+    monkeypatch.undo()
+    opened = Store.open(tmp_path, Network.REGTEST, passphrase="p")
+    assert opened.seed(Role.OPERATOR, "a") == SEED
+    opened.close()
+
+
+def test_a_flipped_bit_in_a_seed_is_found(tmp_path: Path) -> None:
+    opened = Store.open(tmp_path, Network.REGTEST, passphrase="p")
+    opened.add_seed("a", SEED)
+    (sealed,) = opened._db.execute("SELECT secret FROM seeds").fetchone()
+    for place in (0, 12, len(sealed) - 1):
+        changed = sealed[:place] + bytes([sealed[place] ^ 1]) + sealed[place + 1 :]
+        opened._db.execute("UPDATE seeds SET secret = ?", (changed,))
+        with pytest.raises(BridgeError, match="damaged") as refused:
+            opened.seed(Role.OPERATOR, "a")
+        assert SEED.reveal().hex() not in str(refused.value)
+    opened.close()
+
+
+def test_every_seed_has_its_own_encryption(tmp_path: Path) -> None:
+    opened = Store.open(tmp_path, Network.REGTEST, passphrase="p")
+    for name in ("a", "b"):
+        opened.add_seed(name, SEED)
+    sealed = [secret for (secret,) in opened._db.execute("SELECT secret FROM seeds")]
+    assert len({secret[:12] for secret in sealed}) == len({secret[12:] for secret in sealed}) == 2
+    opened.close()
+
+
 def test_names_are_taken_once(store: Store) -> None:
     store.add_seed("a", SEED)
     with pytest.raises(BadInput, match="operator name"):
@@ -127,6 +251,58 @@ def test_a_nonce_is_used_once_even_for_the_same_digest(store: Store) -> None:
             store.bind_nonces([again])
 
 
+MESSAGES = st.lists(st.sampled_from([b"x" * 20, b"y" * 20, b"z" * 20]), min_size=1, max_size=3)
+
+
+def test_one_time_keys_behave_like_a_table_written_once(store: Store) -> None:
+    fresh = count()
+
+    @settings(max_examples=25, deadline=None)
+    @given(st.lists(st.tuples(st.sampled_from("ij"), MESSAGES), max_size=6))
+    def bind_all(bindings: list[tuple[str, list[bytes]]]) -> None:
+        example, model = next(fresh), dict[tuple[bytes, int], bytes]()
+        for name, messages in bindings:
+            instance = f"{example}{name}".encode()
+            wanted = {(instance, slot): message for slot, message in enumerate(messages)}
+            if all(model.get(key, message) == message for key, message in wanted.items()):
+                store.bind_one_time_keys(instance, messages)
+                model |= wanted
+            else:
+                with pytest.raises(BridgeError, match="never signs twice"):
+                    store.bind_one_time_keys(instance, messages)
+            bound = [message for (owner, _), message in sorted(model.items()) if owner == instance]
+            assert store.is_bound(instance, bound)
+            assert not store.is_bound(instance, [*bound, b"w" * 20])
+
+    bind_all()
+
+
+def test_what_signs_is_never_bound_inside_a_transaction(store: Store) -> None:
+    """A transaction around it could roll the binding back after the signature has left."""
+    bindings: tuple[Callable[[], None], ...] = (
+        lambda: store.bind_one_time_keys(INSTANCE, [b"a" * 20]),
+        lambda: store.bind_nonces([NonceUse(b"n", b"d", b"a")]),
+    )
+    for bind in bindings:
+        with pytest.raises(RuntimeError, match="inside a transaction"), store.transaction():
+            bind()
+    assert store.is_bound(INSTANCE, [])
+    store.bind_nonces([NonceUse(b"n", b"d", b"a")])
+
+
+def test_a_signer_signs_nothing_that_the_store_did_not_record(store: Store) -> None:
+    key = Seed(Role.COMMITTEE, SEED.reveal()).committee_key(b"request")
+    signer = Signer(Committee((("alice", key.public),)), "alice", key, store.bind_nonces)
+    nonces = {"alice": signer.nonces({"tx": bytes(32)})}
+    store.bind_nonces([NonceUse(nonces["alice"]["tx"], b"other", b"session")])
+    with pytest.raises(BridgeError, match="already signed"):
+        signer.sign({"tx": bytes(32)}, nonces)
+    nonces = {"alice": signer.nonces({"tx": bytes(32)})}
+    assert signer.sign({"tx": bytes(32)}, nonces).keys() == {"tx"}
+    with pytest.raises(BridgeError, match="already signed"):
+        store.bind_nonces([NonceUse(nonces["alice"]["tx"], b"", b"")])
+
+
 def test_coins_serve_one_purpose(store: Store) -> None:
     coin = OutPoint(b"\x07" * 32, 3)
     store.reserve_coin(coin, "claim of 1")
@@ -145,6 +321,48 @@ def test_records_and_transactions(store: Store) -> None:
     store.record_transaction(INSTANCE, "KickOff", tx)
     store.record_transaction(INSTANCE, "KickOff", tx)
     assert store.transactions(INSTANCE) == [("KickOff", tx)]
+
+
+def test_a_transaction_is_all_or_nothing(store: Store) -> None:
+    coin = OutPoint(b"\x07" * 32, 3)
+
+    def write() -> None:
+        store.put("kind", b"id", b"document")
+        store.reserve_coin(coin, "purpose")
+
+    def write_and_fail() -> None:
+        with store.transaction():
+            write()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_and_fail()
+    assert (store.keys("kind"), store.reserved_coins()) == ([], {})
+    with store.transaction(), store.transaction():
+        write()
+    assert (store.keys("kind"), store.reserved_coins()) == ([b"id"], {coin: "purpose"})
+
+
+def test_a_full_disk_is_reported_and_changes_nothing(store: Store) -> None:
+    (pages,) = store._db.execute("PRAGMA page_count").fetchone()
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
+
+    def fill() -> None:
+        with store.transaction():
+            store.put("kind", b"small", b"document")
+            store.put("kind", b"large", bytes(1 << 20))
+
+    with pytest.raises(BridgeError) as refused:
+        fill()
+    assert str(refused.value) == "store: database or disk is full"
+    assert store.keys("kind") == []
+    store.put("kind", b"small", b"document")
+
+
+def test_writes_reach_the_disk_before_they_are_reported(store: Store) -> None:
+    """SQLite's promise that a commit survives a power cut holds in these two modes only together."""
+    assert store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert store._db.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
 def test_another_writer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,4 +402,79 @@ def test_a_killed_process_leaves_all_or_nothing(tmp_path: Path, moment: str) -> 
     else:
         with pytest.raises(BridgeError, match="never signs twice"):
             opened.bind_one_time_keys(b"i" * 32, [b"b" * 20])
+    opened.close()
+
+
+DYING = """
+import os, sys
+from pathlib import Path
+from bitvm_bridge.params import Network
+from bitvm_bridge.store import Store
+from bitvm_bridge.transaction import OutPoint
+store = Store.open(Path(sys.argv[1]), Network.REGTEST, insecure_plain_keys=True)
+left = int(sys.argv[2])
+def count(_):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), 9)
+store._db.set_trace_callback(count)
+with store.transaction():
+    store.put("kind", b"one", b"document")
+    store.reserve_coin(OutPoint(bytes(32), 0), "purpose")
+    store.put("kind", b"two", b"document")
+store._db.set_trace_callback(None)
+"""
+STATEMENTS = 6
+"""BEGIN, a record, a look at the coins, a coin, a record, COMMIT."""
+
+
+@pytest.mark.parametrize("survived", range(STATEMENTS + 1))
+def test_a_process_killed_before_any_statement_leaves_all_or_nothing(tmp_path: Path, survived: int) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", DYING, str(tmp_path), str(survived)]
+    done = survived == STATEMENTS
+    assert subprocess.run(command, env=environment, timeout=60).returncode == (0 if done else -signal.SIGKILL)
+    opened = Store.open(tmp_path, Network.REGTEST, insecure_plain_keys=True)
+    assert opened.keys("kind") == ([b"one", b"two"] if done else [])
+    assert len(opened.reserved_coins()) == done
+    opened.put("kind", b"three", b"document")
+    opened.close()
+
+
+SIGNING = """
+import os, sys
+from pathlib import Path
+from bitvm_bridge.keys import Role, Seed
+from bitvm_bridge.params import Network
+from bitvm_bridge.signing.musig import Committee, Signer
+from bitvm_bridge.store import Store
+store = Store.open(Path(sys.argv[1]), Network.REGTEST, insecure_plain_keys=True)
+key = Seed(Role.COMMITTEE, bytes(32)).committee_key(b"request")
+def guard(uses):
+    if sys.argv[2] == "before":
+        os.kill(os.getpid(), 9)
+    store.bind_nonces(uses)
+    os.kill(os.getpid(), 9)
+signer = Signer(Committee((("alice", key.public),)), "alice", key, guard)
+nonces = {"alice": signer.nonces({"tx": bytes(32)})}
+print(nonces["alice"]["tx"].hex(), flush=True)
+print(signer.sign({"tx": bytes(32)}, nonces))
+"""
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_signer_killed_at_its_guard_has_not_signed(tmp_path: Path, moment: str) -> None:
+    """After the guard the nonce counts as used although no signature exists: the safe way to be wrong."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", SIGNING, str(tmp_path), moment]
+    died = subprocess.run(command, env=environment, timeout=60, capture_output=True, text=True)
+    assert died.returncode == -signal.SIGKILL
+    (nonce,) = died.stdout.split()
+    opened = Store.open(tmp_path, Network.REGTEST, insecure_plain_keys=True)
+    use = NonceUse(bytes.fromhex(nonce), b"", b"")
+    if moment == "before":
+        opened.bind_nonces([use])
+    with pytest.raises(BridgeError, match="already signed"):
+        opened.bind_nonces([use])
     opened.close()
