@@ -10,6 +10,17 @@ import pytest
 from bitvm_bridge.chain.embedded import EmbeddedNode
 from bitvm_bridge.chain.launch import LaunchedBitcoind
 
+JUDGED = "spends judged by Core"
+"""The property under which a test records how many there were in it."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line that says how many spends the tests of the leaves had Core judge."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ())]
+    counts = [value for report in reports for name, value in report.user_properties if name == JUDGED]
+    if counts:
+        terminalreporter.write_line(f"{sum(map(int, counts)):,} {JUDGED}, valid and attacked")
+
 
 @pytest.fixture(scope="session")
 def bitcoind_path() -> Path:
