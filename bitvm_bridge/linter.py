@@ -12,8 +12,6 @@ from bitvm_bridge.protocol.template import Coins, Free
 from bitvm_bridge.taproot import SigHash
 from scripts_tapleaf.script import OP_RETURN
 
-SIGNATURE_WITNESS: Final = 1 + 66
-"""bytes: the largest signature with its length."""
 ENDINGS: Final = ("HappyTake", "UnhappyTake", "Disprove", "Forfeit", "AssertTimeout_")
 
 

@@ -8,12 +8,10 @@ from typing import Any, Final, Self
 from bitvm_bridge import secp
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.transaction import MAX_MONEY
+from scripts_tapleaf.covenant import MAX_COUNCIL, MAX_RELATIVE_LOCK
 
 DUST: Final = 330
 """sat: the smallest P2TR output that Bitcoin Core relays."""
-MAX_CSV: Final = 65_535
-"""blocks: the largest relative lock that BIP68 can express in blocks."""
-MAX_COUNCIL: Final = 20
 
 
 class Network(StrEnum):
@@ -42,7 +40,7 @@ class Council:
         for key in self.keys:
             secp.check_xonly("council key", key)
         _check_range("council threshold", self.threshold, 1, len(self.keys))
-        _check_range("council delay", self.delay, 1, MAX_CSV)
+        _check_range("council delay", self.delay, 1, MAX_RELATIVE_LOCK)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -80,8 +78,8 @@ class Params:
     def __post_init__(self) -> None:
         """Raises BadInput for a value out of its bounds or windows that break their order."""
         for name in ("refund_delay", "challenge_window", "assert_window", "disprove_window", "forfeit_window"):
-            _check_range(name, getattr(self, name), 1, MAX_CSV)
-        _check_range("sum of the four windows", self.forfeit_csv, 4, MAX_CSV)
+            _check_range(name, getattr(self, name), 1, MAX_RELATIVE_LOCK)
+        _check_range("sum of the four windows", self.forfeit_csv, 4, MAX_RELATIVE_LOCK)
         _check_range("peg_in", self.peg_in, 10 * DUST, MAX_MONEY)
         _check_range("challenge", self.challenge, DUST, MAX_MONEY)
         _check_range("burn_percent", self.burn_percent, 1, 99)

@@ -49,7 +49,7 @@ def is_point(public_key: bytes) -> bool:
 
 def is_xonly(public_key: bytes) -> bool:
     """Is this the 32-byte x coordinate of a point (BIP340)?"""
-    return len(public_key) == 32 and is_point(b"\x02" + public_key)
+    return is_point(b"\x02" + public_key)
 
 
 def check_xonly(field: str, public_key: bytes) -> bytes:
@@ -105,7 +105,7 @@ def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
 
 def is_secret_key(candidate: bytes) -> bool:
     """Is this a 32-byte scalar from 1 to the group order less one?"""
-    return len(candidate) == SECRET_KEY_SIZE and bool(keys.prvkey_verify(candidate))
+    return bool(keys.prvkey_verify(candidate))
 
 
 def is_public_nonce(candidate: bytes) -> bool:

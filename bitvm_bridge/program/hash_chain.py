@@ -15,8 +15,8 @@ from scripts_tapleaf import blake3, winternitz
 from scripts_tapleaf.script import num
 
 MAX_LENGTH: Final = 4_096
-MAX_ROUNDS: Final = 64
-"""A leaf of this many rounds stays under the weight that fits a block template."""
+MAX_ROUNDS: Final = 8
+"""The hints of one more round would not fit on a stack of 1,000 items: its leaf could never be satisfied."""
 DIGEST_SIZE: Final = VALUE_BITS // 8
 
 

@@ -85,11 +85,6 @@ def sink(instance: Instance) -> bytes:
     return Connector(instance.params.burn, (leaf,)).script_pubkey
 
 
-def depositor_wallet(of: Deposit) -> bytes:
-    """The depositor's own wallet."""
-    return wallet_script(of.request.depositor)
-
-
 def operator_wallet(instance: Instance) -> bytes:
     """The operator's own wallet."""
     return wallet_script(instance.operator)

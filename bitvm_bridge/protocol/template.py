@@ -195,8 +195,3 @@ class Template:
     def outputs(cls) -> Iterator[OutputField]:
         """Its outputs in order."""
         return (item for item in cls.fields if isinstance(item, OutputField))
-
-    @classmethod
-    def summary(cls) -> str:
-        """The first line of its docstring."""
-        return (cls.__doc__ or "").strip().splitlines()[0]
