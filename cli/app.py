@@ -107,7 +107,10 @@ def say(text: str) -> None:
 
 def emit(app: App, document: dict[str, Any], text: str) -> None:
     """Data, on stdout: `text` for people and pipes, or the document with --json."""
-    click.echo(encode(document).decode().rstrip() if app.json else text)
+    if app.json:
+        click.echo(encode(document).decode().rstrip())
+    elif text:
+        click.echo(text)
 
 
 def read_file(path: str, field_name: str) -> bytes:

@@ -5,25 +5,23 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from bitvm_bridge.chain.node import Node
 from bitvm_bridge.errors import BadInput, NodeUnreachable
 from bitvm_bridge.params import Network, Params
-from bitvm_bridge.program import parse_program
+from bitvm_bridge.program import HashChainSpec, parse_program
 from cli.app import BITCOIND, EMBEDDED, App, emit, with_app
 from cli.stories import STORIES, Outcome, Refusal, Step, open_stage, play, title
-
-DEFAULT_PROGRAM: Final = "hash-chain:8:1"
 
 
 @click.command()
 @click.argument("stories", nargs=-1, metavar="[STORY]…")
 @click.option("--node", "kind", type=click.Choice([EMBEDDED, BITCOIND]), help="Who validates [embedded].")
 @click.option("--bitcoind", metavar="PATH", help="With --node bitcoind: the program to start [the one on PATH].")
-@click.option("--program", default=DEFAULT_PROGRAM, show_default=True, help="What a challenge disputes.")
+@click.option("--program", default=str(HashChainSpec()), show_default=True, help="What a challenge disputes.")
 @with_app
 def demo(app: App, stories: tuple[str, ...], kind: str | None, bitcoind: str | None, program: str) -> None:
     """Watch the bridge work: five stories, or those you name.

@@ -10,7 +10,7 @@ from bitvm_bridge.params import Params
 from bitvm_bridge.protocol import Request
 from bitvm_bridge.roles import depositor as role
 from cli import records
-from cli.app import App, emit, with_app
+from cli.app import App, emit, say, with_app
 from cli.committee import members_for
 from cli.keys import add_key_commands, name_option
 from cli.sending import finish, open_wallet, sending_options, take_sending
@@ -129,3 +129,5 @@ def list_deposits(app: App) -> None:
         for setup in setups
     ]
     emit(app, {"deposits": rows}, "\n".join(f"{row['deposit']}  {row['amount']:>13,} sat" for row in rows))
+    if not rows:
+        say("no deposit yet: `depositor deposit` makes one")

@@ -47,6 +47,8 @@ def list_instances(app: App) -> None:
         f"{row['instance']}  {row['program']}  {'signed' if row['signed'] else 'unsigned'}" for row in rows
     )
     emit(app, {"instances": rows}, text)
+    if not rows:
+        say("no instance yet: `operator join` makes one, `instance import` takes one from a file")
 
 
 @instance.command()

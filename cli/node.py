@@ -10,7 +10,7 @@ from bitvm_bridge.params import Network
 from bitvm_bridge.protocol import wallet_script
 from bitvm_bridge.transaction import Transaction
 from bitvm_bridge.wallet import Wallet
-from cli.app import App, emit, read_file, with_app
+from cli.app import App, emit, read_file, say, with_app
 from cli.keys import DEFAULT_NAME
 
 WALLETS: Final = (Role.DEPOSITOR, Role.WITHDRAWER, Role.OPERATOR, Role.CHALLENGER)
@@ -97,6 +97,8 @@ def balance(app: App) -> None:
                     {"role": role, "name": name, "coins": len(coins), "sat": sum(c.output.amount for c in coins)}
                 )
     emit(app, {"balances": rows}, "\n".join(f"{r['role']:<11} {r['name']:<10} {r['sat']:>15,} sat" for r in rows))
+    if not rows:
+        say("no key yet: every role has a `keygen`")
 
 
 @node.command()

@@ -10,7 +10,7 @@ from bitvm_bridge.dispute import assertion as asserting
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.keys import SEED_SIZE, Role
 from bitvm_bridge.params import Network
-from bitvm_bridge.program import parse_program
+from bitvm_bridge.program import HashChainSpec, parse_program
 from bitvm_bridge.roles import operator as role
 from bitvm_bridge.roles.withdrawer import Withdrawal
 from bitvm_bridge.setup import InstanceSetup, bind
@@ -42,7 +42,7 @@ add_key_commands(operator, Role.OPERATOR)
 @operator.command()
 @click.argument("deposit")
 @name_option(Role.OPERATOR)
-@click.option("--program", default="hash-chain:8:1", show_default=True, help="What a challenge disputes.")
+@click.option("--program", default=str(HashChainSpec()), show_default=True, help="What a challenge disputes.")
 @sending_options
 @with_app
 def join(app: App, /, deposit: str, name: str, program: str, **options: Any) -> None:

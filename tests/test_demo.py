@@ -192,6 +192,16 @@ def test_one_story_alone() -> None:
     assert "\n1 story, 2 transactions, " in demo("refund")
 
 
+def test_a_disproof_too_heavy_to_relay_goes_to_the_miner(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = 30_000
+    for place in ("policy", "wallet"):
+        monkeypatch.setattr(f"bitvm_bridge.{place}.MAX_STANDARD_WEIGHT", limit)
+    (story,) = json.loads(demo("fraud", "--json"))["stories"]
+    weights = {tx["name"]: tx["weight"] for tx in story["transactions"]}
+    assert [name for name, weight in weights.items() if weight > limit] == ["Disprove"]
+    assert story["balances"]["challenger"] > 0
+
+
 # A story cannot end well by accident.
 
 

@@ -1,8 +1,11 @@
 """Every ending of the protocol through the commands of its roles, one invocation a step."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from bitvm_bridge.chain.launch import LaunchedBitcoind
 from bitvm_bridge.params import DUST, Params
@@ -25,6 +28,8 @@ from tests.cli.bridge import (
 from tests.cli.conftest import Copy
 
 PARAMS = Params()
+LOW_LIMIT = 30_000
+"""WU, between Assert and Disprove."""
 FEES = 10_000
 """sat: more than the fees of any party in one walk at 1 sat/vB."""
 
@@ -172,6 +177,27 @@ def test_on_bitcoin_core(fresh_bitcoind: LaunchedBitcoind, tmp_path: Path) -> No
     bridge.mine_to(height + 3 * WINDOW - 1)
     assert "missingorspent" in bridge.refused("operator", "unhappy-take", instance, "--broadcast", code=4)
     assert gains(before, bridge)["challenger"] > 0
+
+
+def test_a_disproof_too_heavy_to_relay(
+    disputed: tuple[Bridge, str, int], copy: Copy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes to a miner in a file; here the limit is lowered instead of the transaction made heavier."""
+    bridge, (_, instance, _) = copy(disputed[0]), disputed
+    bridge.send("operator", "assert", instance, "--lie", LIE)
+    for place in ("policy", "wallet"):
+        monkeypatch.setattr(f"bitvm_bridge.{place}.MAX_STANDARD_WEIGHT", LOW_LIMIT)
+    raw = tmp_path / "disprove.hex"
+    command = ("challenger", "disprove", instance, "--out", str(raw))
+    message = bridge.refused(*command, "--broadcast", code=1)
+    too_heavy = r"\d\d,\d{3} WU is above the relay limit of 30,000; write it with --out and hand it to a miner"
+    assert re.fullmatch(f"Disprove: {too_heavy}", message), message
+    assert not raw.exists()
+    report = bridge.data(*command)
+    assert re.fullmatch(too_heavy, report["policy"])
+    assert bridge.run("node", "test", str(raw), code=4).stdout.startswith("tx-size")
+    assert bridge.data("node", "mine-transactions", str(raw))["txids"] == [report["txid"]]
+    assert bridge.state(instance) == "Disprove"
 
 
 def test_as_processes(pegged: tuple[Bridge, str], copy: Copy) -> None:
