@@ -20,7 +20,7 @@ from bitvm_bridge.chain.launch import LaunchedBitcoind
 from bitvm_bridge.dispute import assertion as asserting
 from bitvm_bridge.errors import BridgeError
 from bitvm_bridge.keys import Role, Seed
-from bitvm_bridge.params import MAX_CSV, Network
+from bitvm_bridge.params import Network
 from bitvm_bridge.roles.operator import sign_challenge
 from bitvm_bridge.setup import InstanceSetup
 from bitvm_bridge.signing.bundle import Bundle
@@ -28,6 +28,7 @@ from bitvm_bridge.transaction import MAX_MONEY, OutPoint, Transaction
 from cli import records
 from cli.app import EMBEDDED, App, RpcOptions
 from cli.committee import CHALLENGE
+from scripts_tapleaf.covenant import MAX_RELATIVE_LOCK
 from tests.cli.bridge import AMOUNT, LIE, PLAIN, PROGRAM, RECEIVER, Bridge, join, make_deposit, rpc_options
 from tests.cli.conftest import Copy
 
@@ -178,11 +179,11 @@ INPUTS: list[tuple[tuple[str, ...], int, str]] = [
     ((*DEPOSIT, "--burn-percent", "80"), 2, "burn_percent: '80' .*reward"),
     # Waits (blocks).
     ((*DEPOSIT, "--refund-delay", "0"), 2, "refund_delay: '0' .*1 to 65,535"),
-    ((*DEPOSIT, "--refund-delay", str(MAX_CSV + 1)), 2, "refund_delay: '65536' .*1 to 65,535"),
+    ((*DEPOSIT, "--refund-delay", str(MAX_RELATIVE_LOCK + 1)), 2, "refund_delay: '65536' .*1 to 65,535"),
     ((*DEPOSIT, "--challenge-window", "0"), 2, "challenge_window: '0' .*1 to 65,535"),
     ((*DEPOSIT, "--assert-window", "-6"), 2, "assert_window: '-6' .*1 to 65,535"),
-    ((*DEPOSIT, "--disprove-window", str(MAX_CSV + 1)), 2, "disprove_window: '65536' .*1 to 65,535"),
-    ((*DEPOSIT, "--forfeit-window", str(MAX_CSV - 17)), 2, "four windows: '65536' .*4 to 65,535"),
+    ((*DEPOSIT, "--disprove-window", str(MAX_RELATIVE_LOCK + 1)), 2, "disprove_window: '65536' .*1 to 65,535"),
+    ((*DEPOSIT, "--forfeit-window", str(MAX_RELATIVE_LOCK - 17)), 2, "four windows: '65536' .*4 to 65,535"),
     # Fee rates (sat/vB).
     ((*DEPOSIT, "--fee-rate", "0"), 2, "fee rate: '0.0' .*1000 sat/vB"),
     ((*DEPOSIT, "--fee-rate", "-3"), 2, "fee rate: '-3.0'"),
