@@ -11,7 +11,6 @@ from btclib_secp256k1.musig import KeyAggCache, SecretNonce, Session, nonce_agg,
 
 from bitvm_bridge.errors import BadInput
 
-SECRET_KEY_SIZE: Final = 32
 DIGEST_SIZE: Final = 32
 """bytes: all that is ever signed here is a hash."""
 

@@ -332,17 +332,22 @@ def _make_private(path: Path) -> None:
 
 def _migrate(connection: sqlite3.Connection, home: Path, network: Network) -> None:
     """Create the schema in an empty file; refuse one of another version, network or program."""
-    connection.execute("BEGIN IMMEDIATE")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-        _create(connection, network)
-        version = SCHEMA_VERSION
-    connection.execute("COMMIT")
+    if _version(connection) == 0:
+        connection.execute("BEGIN IMMEDIATE")
+        if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+            _create(connection, network)
+        connection.execute("COMMIT")
+    version = _version(connection)
     if version != SCHEMA_VERSION:
         raise BadInput("--datadir", home, f"a store of schema {SCHEMA_VERSION}; this one has schema {version}")
     found = _meta(connection, "network")
     if found != network.encode():
         raise BadInput("--datadir", home, f"a store of {network}; this one is of {found.decode()}")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(version)
 
 
 def _create(connection: sqlite3.Connection, network: Network) -> None:

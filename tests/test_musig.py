@@ -54,8 +54,10 @@ def test_any_order_of_members_is_one_committee(order: list[int]) -> None:
     assert all(secp.verify(shuffled.key, digest, signatures[label]) for label, digest in DIGESTS.items())
 
 
-def test_the_key_does_not_depend_on_the_order() -> None:
+def test_the_key_does_not_depend_on_order_or_names() -> None:
     committee, _ = make(4)
+    renamed = Committee(tuple((f"n{9 - n}", key) for n, (_, key) in enumerate(committee.members)))
+    assert renamed.key == committee.key
     assert Committee(committee.members[::-1]).key == committee.key
     assert committee.key not in {key[1:] for _, key in committee.members}
 
@@ -223,6 +225,34 @@ def test_a_label_without_a_nonce_is_refused() -> None:
     _, signers, nonces = rounds()
     with pytest.raises(BridgeError, match="no unused nonce for 'tx 9'"):
         signers[0].sign({"tx 9": bytes(32)}, nonces)
+
+
+def test_nonces_that_did_not_sign_are_wiped(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, real = list[secp.SecretNonce](), secp.nonce_gen
+
+    def draw(*args: Any) -> secp.SecretNonce:
+        drawn.append(real(*args))
+        return drawn[-1]
+
+    monkeypatch.setattr(secp, "nonce_gen", draw)
+    committee, (signer,) = make(1)
+    signer.nonces(DIGESTS)
+    nonces = {"m0": signer.nonces(DIGESTS)}
+    with pytest.raises(BridgeError, match="another digest"):
+        signer.sign({**DIGESTS, "tx 2": DIGESTS["tx 1"]}, nonces)
+    assert len(drawn) == 2 * len(DIGESTS)
+    for nonce in drawn:
+        session = secp.Session(bytes(nonce.pubnonce), bytes(32), committee.aggregation)
+        with pytest.raises(ValueError, match="wiped or already spent"):
+            nonce.partial_sign(b"\x01" * 32, committee.aggregation, session)
+
+
+def test_the_aggregate_signature_is_verified_before_it_is_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Valid partial signatures always make a valid one: only a fault of the machine can get this far."""
+    _, signers = make(2)
+    monkeypatch.setattr(secp, "verify", lambda *_: False)
+    with pytest.raises(VerificationFailed, match="'tx 0': the aggregate signature"):
+        sign_together(signers, DIGESTS)
 
 
 def test_a_signer_never_shows_its_secret() -> None:

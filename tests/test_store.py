@@ -146,17 +146,18 @@ def test_the_first_seed_sets_the_passphrase(tmp_path: Path) -> None:
 
 
 def test_two_first_passphrases_at_once_leave_one(tmp_path: Path) -> None:
-    """The second store has looked, and seen no passphrase, when the first sets one."""
+    """The second store has looked, seen no passphrase, and is about to write its own when the first sets one."""
     one = Store.open(tmp_path, Network.REGTEST, passphrase="one")
+    two = Store.open(tmp_path, Network.REGTEST, passphrase="two")
 
-    def ask(first: bool) -> str:
-        assert first
-        one.add_seed("a", SEED)
-        return "two"
+    def overtake(statement: str) -> None:
+        if statement.startswith("BEGIN") and not one.seed_names(Role.OPERATOR):
+            one.add_seed("a", SEED)
 
-    two = Store.open(tmp_path, Network.REGTEST, ask=ask)
+    two._db.set_trace_callback(overtake)
     with pytest.raises(BadInput, match="passphrase of this store"):
         two.add_seed("b", SEED)
+    assert one.seed(Role.OPERATOR, "a") == SEED
     one.close()
     two.close()
 
@@ -374,6 +375,31 @@ def test_another_writer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     two.put("kind", b"id", b"document")
     one.close()
     two.close()
+
+
+def test_reading_goes_on_while_another_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bitvm_bridge.store.LOCK_TIMEOUT", 0.05)
+    one = Store.open(tmp_path, Network.REGTEST, passphrase="p")
+    one.add_seed("a", SEED)
+    with one.transaction():
+        one.put("kind", b"id", b"document")
+        two = Store.open(tmp_path, Network.REGTEST, passphrase="p")
+        assert two.seed(Role.OPERATOR, "a") == SEED
+        assert two.keys("kind") == []
+    assert two.keys("kind") == [b"id"]
+    one.close()
+    two.close()
+
+
+def test_a_store_that_another_process_creates_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bitvm_bridge.store.LOCK_TIMEOUT", 0.05)
+    other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(BridgeError, match="database is locked; is another bitvm-bridge writing"):
+        Store.open(tmp_path, Network.REGTEST, passphrase="p")
+    other.execute("ROLLBACK")
+    other.close()
+    Store.open(tmp_path, Network.REGTEST, passphrase="p").close()
 
 
 CHILD = """
