@@ -579,7 +579,8 @@ def test_a_store_in_use(pegged: tuple[Bridge, str], monkeypatch: pytest.MonkeyPa
     bridge, instance = pegged
     monkeypatch.setattr(storing, "LOCK_TIMEOUT", 0.01)
     with bridge.store() as store, store.transaction():
-        assert "another bitvm-bridge" in bridge.refused("instance", "show", instance, code=1)
+        assert "another bitvm-bridge" in bridge.refused("operator", "keygen", "--name", "second", code=1)
+        bridge.run("instance", "show", instance)
 
 
 def test_a_store_that_is_none(tmp_path: Path) -> None:
