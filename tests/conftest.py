@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from bitvm_bridge.chain.embedded import EmbeddedNode
 from bitvm_bridge.chain.launch import LaunchedBitcoind
+
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 JUDGED = "spends judged by Core"
 """The property under which a test records how many there were in it."""

@@ -35,8 +35,9 @@ def _verdicts(tx: Transaction, spent: Sequence[TxOut], indices: Iterable[int]) -
     scripts = [pbk.ScriptPubkey(out.script_pubkey) for out in spent]
     outputs = [pbk.TransactionOutput(script, out.amount) for script, out in zip(scripts, spent, strict=True)]
     precomputed = PrecomputedTransactionData(kernel_tx, outputs)
+    flags = pbk.ScriptVerificationFlags.ALL
     for index in indices:
-        yield scripts[index].verify(spent[index].amount, kernel_tx, precomputed, index, pbk.ScriptVerificationFlags.ALL)
+        yield bool(scripts[index].verify(spent[index].amount, kernel_tx, precomputed, index, flags))
 
 
 def parse_block(raw: bytes) -> tuple[Transaction, ...]:
