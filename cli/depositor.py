@@ -6,7 +6,7 @@ import click
 
 from bitvm_bridge.documents import from_hex
 from bitvm_bridge.keys import Role
-from bitvm_bridge.params import Params
+from bitvm_bridge.params import Network, Params
 from bitvm_bridge.protocol import Request
 from bitvm_bridge.roles import depositor as role
 from cli import records
@@ -30,23 +30,31 @@ def depositor() -> None:
 add_key_commands(depositor, Role.DEPOSITOR)
 
 PARAMETERS = {
-    "refund_delay": "blocks before the depositor may take the deposit back",
-    "challenge_window": "blocks to challenge a claim",
-    "assert_window": "more blocks to answer a challenge",
-    "disprove_window": "more blocks to disprove the answer",
-    "forfeit_window": "more blocks before an abandoned bond is forfeit",
-    "peg_in": "sat of the deposit",
-    "bond": "sat of an operator's bond",
-    "challenge": "sat that a challenger pays the operator",
-    "burn_percent": "share of a slashed bond that nobody gets",
+    "refund_delay": "Blocks before the depositor may take the deposit back",
+    "challenge_window": "Blocks to challenge a claim",
+    "assert_window": "More blocks to answer a challenge",
+    "disprove_window": "More blocks to disprove the answer",
+    "forfeit_window": "More blocks before an abandoned bond is forfeit",
+    "peg_in": "Sat of the deposit",
+    "bond": "Sat of an operator's bond",
+    "challenge": "Sat that a challenger pays the operator",
+    "burn_percent": "Share of a slashed bond that nobody gets",
 }
 
 
 def parameter_options(command: Any) -> Any:
     """An option for each parameter of the protocol; what is not given has the network's default."""
     for name, meaning in reversed(PARAMETERS.items()):
-        command = click.option(f"--{name.replace('_', '-')}", name, type=int, help=meaning.capitalize() + ".")(command)
+        option = click.option(f"--{name.replace('_', '-')}", name, type=int, help=f"{meaning} [{_defaults(name)}].")
+        command = option(command)
     return command
+
+
+def _defaults(name: str) -> str:
+    values = {network: f"{getattr(Params.default(network), name):,}" for network in Network}
+    if len(set(values.values())) == 1:
+        return values[Network.REGTEST]
+    return ", ".join(f"{value} on {network}" for network, value in values.items())
 
 
 @depositor.command()

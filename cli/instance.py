@@ -66,11 +66,15 @@ def show(app: App, instance: str) -> None:
     for row in rows:
         lines.append(f"{row['name']:<18} {row['txid'] or 'txid depends on coins added later'}")
         lines += [
-            f"    spends {item['spends']:<22} by {item['leaf']:<10} after {item['wait']:>3} blocks, {item['signer']}"
+            f"    {item['spends']:<22} by {item['leaf']:<10} signed by {item['signer']}{_after(item['wait'])}"
             for item in row["inputs"]
         ]
     document = {"instance": setup.id.hex(), "vault": str(setup.graph.vault), "transactions": rows}
     emit(app, document, "\n".join(lines))
+
+
+def _after(wait: int) -> str:
+    return f", after {wait:,} blocks" if wait else ""
 
 
 def _row(item: GraphTx) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def _lines(raw: list[str]) -> bytes:
 
 def _report(app: App, sending: Sending, document: dict[str, Any], raw: list[str]) -> None:
     """The document on stdout; with `--out -` the raw transaction takes its place there."""
-    text = "\n".join(f"{name:<12} {_show(name, value)}" for name, value in document.items())
+    text = "\n".join(f"{name:<12} {_show(name, value, 'child' in document)}" for name, value in document.items())
     if sending.out != STDOUT:
         emit(app, document, text)
     elif app.json:
@@ -139,10 +139,11 @@ def _report(app: App, sending: Sending, document: dict[str, Any], raw: list[str]
 UNITS: Final = {"vsize": "vB", "weight": "WU", "fee": "sat", "child_vsize": "vB", "child_weight": "WU"}
 
 
-def _show(name: str, value: object) -> str:
+def _show(name: str, value: object, is_package: bool) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value} {UNITS[name]}" if name in UNITS else str(value)
+    paid_by = ", paid by the child" if name == "fee" and is_package else ""
+    return f"{value} {UNITS[name]}{paid_by}" if name in UNITS else str(value)
 
 
 def describe(prepared: Prepared, verdict: Verdict) -> dict[str, Any]:
