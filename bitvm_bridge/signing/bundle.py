@@ -105,18 +105,21 @@ def signed_transactions(graph: Graph) -> Iterator[GraphTx]:
 def verify(bundle: Bundle, document: BundleDocument | None = None) -> None:
     """Check every signature, and every field of the document, against the graph rebuilt from public inputs.
 
-    Raises VerificationFailed naming the first difference.
+    A signature that the graph does not ask for is refused too. Raises VerificationFailed naming the first difference.
     """
     graph = bundle.setup.graph
     if document is not None:
         expected = [_describe(item, bundle.signatures) for item in signed_transactions(graph)]
         _compare_lists("bundle", document.transactions, expected)
+    unknown = dict(bundle.signatures)
     for party, key in ((Party.COMMITTEE, graph.deposit.committee), (Party.OPERATOR, bundle.setup.operator)):
         for (tx, name), digest in graph.owed(party).items():
-            if (tx, name) not in bundle.signatures:
+            if (tx, name) not in unknown:
                 raise VerificationFailed(f"{tx}.{name}: the {party}'s signature is missing")
-            if not secp.verify(key, digest, bundle.signatures[tx, name]):
+            if not secp.verify(key, digest, unknown.pop((tx, name))):
                 raise VerificationFailed(f"{tx}.{name}: the {party}'s signature does not verify")
+    for tx, name in unknown:
+        raise VerificationFailed(f"{tx}.{name}: a signature that nobody owes")
 
 
 def _describe(item: GraphTx, signatures: Signatures) -> TransactionDocument:
