@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bitvm_bridge.errors import VerificationFailed
 from bitvm_bridge.graph import GraphTx
+from bitvm_bridge.policy import ANNEX_TAG
 from bitvm_bridge.setup import InstanceSetup, split_bundles
 from bitvm_bridge.transaction import Transaction
 from scripts_tapleaf import winternitz
@@ -60,8 +61,13 @@ def read(setup: InstanceSetup, transactions: Iterable[Transaction]) -> Assertion
 
 
 def _assertion_items(declared: GraphTx, index: int, witness: Sequence[bytes]) -> tuple[bytes, ...]:
-    """The items between the operator's signature and the script of a `commit` spend."""
+    """The items between the operator's signature and the script of a `commit` spend.
+
+    An annex is skipped: the operator can sign one, and must not become unreadable by it.
+    """
     entry = declared.inputs[index]
+    if len(witness) >= 2 and witness[-1][:1] == bytes([ANNEX_TAG]):
+        witness = witness[:-1]
     if entry.source.connector is None or tuple(witness[-2:]) != entry.source.connector.script_path(entry.leaf):
         raise VerificationFailed(f"{entry.name}: its witness does not spend the leaf {entry.leaf!r}")
     return tuple(witness[1:-2])
