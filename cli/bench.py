@@ -1,7 +1,6 @@
 """`bitvm-bridge bench`: what the bridge costs in bytes and seconds, next to the figures that others have published."""
 
 import hashlib
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,6 +26,7 @@ from bitvm_bridge.transaction import WITNESS_SCALE, OutPoint, Transaction, TxIn,
 from bitvm_bridge.wallet import Wallet
 from cli.app import App, emit, say, with_app
 from cli.stories import RECEIVER, STORIES, Refusal, Stage, Step, kick_off, open_stage, play, set_up
+from cli.table import Table, render
 from scripts_tapleaf import blake3, covenant, winternitz
 from scripts_tapleaf.script import OP_1, compact_size
 
@@ -318,30 +318,6 @@ def measure(quick: bool) -> Figures:
     )
 
 
-@dataclass(frozen=True)
-class Table:
-    """Rows of equal length: numbers stand right, text left."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: list[tuple[str | int | float, ...]]
-    notes: tuple[str, ...] = ()
-
-    def cells(self) -> list[list[str]]:
-        """Every row as text."""
-        return [[_show(value) for value in row] for row in self.rows]
-
-    def is_number(self, column: int) -> bool:
-        """Does a column hold numbers?"""
-        return not isinstance(self.rows[0][column], str)
-
-
-def _show(value: str | float) -> str:
-    if isinstance(value, str):
-        return value
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
-
-
 def tables(figures: Figures) -> list[Table]:
     """The figures for people."""
     found = [_signature_table(figures), _hash_table(figures), _transaction_table(figures)]
@@ -359,6 +335,7 @@ def _signature_table(figures: Figures) -> Table:
         ("bits", "script", "witness", "sum", "whose"),
         [(item.bits, item.script, item.witness, item.total, item.source) for item in items],
         (f"A whole 1-in-1-out spend, {VALUE_BITS} bits: {figures.spend:,} vB; public {vsize:,} vB ({source}).",),
+        emphasis=OURS,
     )
 
 
@@ -370,6 +347,7 @@ def _hash_table(figures: Figures) -> Table:
         ("input", "script", "per block", "whose"),
         [(item.size, item.script, item.per_block, item.source) for item in items],
         (f"Witness that ours takes beside the limbs (largest of {MESSAGES} inputs): {hints}.",),
+        emphasis=OURS,
     )
 
 
@@ -391,38 +369,6 @@ def limit(step: Step) -> tuple[int, str]:
     return MAX_MINEABLE_WEIGHT, "block template: not relayed, handed to a miner"
 
 
-def plain(table: Table) -> str:
-    """Aligned text, for pipes and files."""
-    cells = [list(table.columns), *table.cells()]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(table.columns))]
-    lines = [
-        "  ".join(
-            text.rjust(width) if table.is_number(column) else text.ljust(width)
-            for column, (text, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    ]
-    return "\n".join((table.title, *lines, *table.notes))
-
-
-def drawn(table: Table) -> str:
-    """The same for a terminal."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table as Drawing
-
-    drawing = Drawing(title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    for column, name in enumerate(table.columns):
-        drawing.add_column(name, justify="right" if table.is_number(column) else "left", overflow="fold")
-    for row in table.cells():
-        drawing.add_row(*row, style="bold" if OURS in row[-1] else "")
-    console = Console(highlight=False)
-    with console.capture() as capture:
-        console.print(drawing)
-        console.print(*table.notes, sep="\n", end="", markup=False)
-    return capture.get().rstrip()
-
-
 @click.command()
 @click.option("--quick", is_flag=True, help="Sizes only.")
 @with_app
@@ -434,5 +380,4 @@ def bench(app: App, quick: bool) -> None:
     if not quick:
         say("measuring; --quick leaves the times out")
     figures = measure(quick)
-    draw = drawn if sys.stdout.isatty() else plain
-    emit(app, figures.document(), "\n\n".join(map(draw, tables(figures))))
+    emit(app, figures.document(), "\n\n".join(map(render, tables(figures))))

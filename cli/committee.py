@@ -1,6 +1,7 @@
 """`bitvm-bridge committee`: members who sign every graph in advance."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import click
@@ -18,6 +19,7 @@ from cli import records
 from cli.app import App, emit, read_file, say, with_app
 from cli.keys import name_option
 from cli.sending import finish, open_wallet, rehearse, sending_options, take_sending
+from cli.table import progress
 
 CHALLENGE = "challenge signature"
 
@@ -65,7 +67,7 @@ def sign_all(store: Store, setup: DepositSetup, digests: Mapping[str, bytes]) ->
         Signer(setup.committee, name, store.seed(Role.COMMITTEE, name).committee_key(request), store.bind_nonces)
         for name in setup.committee.names
     ]
-    return sign_together(signers, digests)
+    return sign_together(signers, digests, partial(progress, title="members sign"))
 
 
 @committee.command()

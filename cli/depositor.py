@@ -10,10 +10,11 @@ from bitvm_bridge.params import Network, Params
 from bitvm_bridge.protocol import Request
 from bitvm_bridge.roles import depositor as role
 from cli import records
-from cli.app import App, emit, say, with_app
+from cli.app import App, say, with_app
 from cli.committee import members_for
 from cli.keys import add_key_commands, name_option
 from cli.sending import finish, open_wallet, sending_options, take_sending
+from cli.table import Table, emit_rows
 
 
 @click.group()
@@ -132,10 +133,12 @@ def list_deposits(app: App) -> None:
     """List the deposits of this data directory."""
     with app.store() as store:
         setups = [records.load_deposit(store, key.hex()) for key in store.keys(records.DEPOSIT)]
-    rows = [
+    rows: list[dict[str, str | int]] = [
         {"deposit": setup.request.id.hex(), "outpoint": str(setup.outpoint), "amount": setup.request.params.peg_in}
         for setup in setups
     ]
-    emit(app, {"deposits": rows}, "\n".join(f"{row['deposit']}  {row['amount']:>13,} sat" for row in rows))
+    lines = "\n".join(f"{row['deposit']}  {row['amount']:>13,} sat" for row in rows)
+    table = Table("Deposits", ("deposit", "outpoint", "sat"), [tuple(row.values()) for row in rows])
+    emit_rows(app, {"deposits": rows}, table, lines)
     if not rows:
         say("no deposit yet: `depositor deposit` makes one")

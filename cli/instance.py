@@ -13,6 +13,7 @@ from bitvm_bridge.status import Status, status
 from cli import records
 from cli.app import STDOUT, App, emit, read_file, say, with_app, write_file
 from cli.picture import draw
+from cli.table import Table, emit_rows
 
 
 @click.group()
@@ -43,10 +44,9 @@ def list_instances(app: App) -> None:
                     "signed": signed,
                 }
             )
-    text = "\n".join(
-        f"{row['instance']}  {row['program']}  {'signed' if row['signed'] else 'unsigned'}" for row in rows
-    )
-    emit(app, {"instances": rows}, text)
+    cells = [(str(row["instance"]), str(row["program"]), "signed" if row["signed"] else "unsigned") for row in rows]
+    table = Table("Instances", ("instance", "program", "bundle"), list(cells))
+    emit_rows(app, {"instances": rows}, table, "\n".join("  ".join(row) for row in cells))
     if not rows:
         say("no instance yet: `operator join` makes one, `instance import` takes one from a file")
 

@@ -12,6 +12,7 @@ from bitvm_bridge.transaction import Transaction
 from bitvm_bridge.wallet import Wallet
 from cli.app import App, emit, read_file, say, with_app
 from cli.keys import DEFAULT_NAME
+from cli.table import Table, emit_rows
 
 WALLETS: Final = (Role.DEPOSITOR, Role.WITHDRAWER, Role.OPERATOR, Role.CHALLENGER)
 PACKAGE: Final = 2
@@ -88,7 +89,7 @@ def mine_transactions(app: App, file: str) -> None:
 @with_app
 def balance(app: App) -> None:
     """Show what each key of this data directory holds."""
-    rows = []
+    rows: list[dict[str, str | int]] = []
     with app.store() as store, app.node() as chain:
         for role in WALLETS:
             for name in store.seed_names(role):
@@ -96,7 +97,9 @@ def balance(app: App) -> None:
                 rows.append(
                     {"role": role, "name": name, "coins": len(coins), "sat": sum(c.output.amount for c in coins)}
                 )
-    emit(app, {"balances": rows}, "\n".join(f"{r['role']:<11} {r['name']:<10} {r['sat']:>15,} sat" for r in rows))
+    lines = "\n".join(f"{r['role']:<11} {r['name']:<10} {r['sat']:>15,} sat" for r in rows)
+    table = Table("Balances", tuple(rows[0]) if rows else (), [tuple(row.values()) for row in rows])
+    emit_rows(app, {"balances": rows}, table, lines)
     if not rows:
         say("no key yet: every role has a `keygen`")
 

@@ -18,6 +18,7 @@ from cli import bench
 from cli.app import EMBEDDED, App, RpcOptions
 from cli.main import root
 from cli.stories import Stage, Step
+from cli.table import Table, drawn, plain
 from scripts_tapleaf import blake3, winternitz
 from scripts_tapleaf.script import OP_1, OP_EQUALVERIFY, encode_num, num
 from tests.core import spend_leaf
@@ -218,17 +219,15 @@ def test_public_sums_are_the_published_ones() -> None:
 
 
 def test_columns_line_up_in_plain_text_and_on_a_terminal() -> None:
-    table = bench.Table(
-        "Sizes", ("name", "bytes", "whose"), [("a", 1, "ours"), ("longer", 12_345, "theirs")], ("End.",)
-    )
-    assert bench.plain(table).splitlines() == [
+    table = Table("Sizes", ("name", "bytes", "whose"), [("a", 1, "ours"), ("longer", 12_345, "theirs")], ("End.",))
+    assert plain(table).splitlines() == [
         "Sizes",
         "name     bytes  whose",
         "a            1  ours",
         "longer  12,345  theirs",
         "End.",
     ]
-    text = bench.drawn(table)
+    text = drawn(table)
     for part in ("Sizes", "12,345", "theirs", "End."):
         assert part in text
 

@@ -136,15 +136,18 @@ class Signer:
         return bytes(secret.partial_sign(self._key.reveal(), self.committee.aggregation, session))
 
 
-def sign_together(signers: Sequence[Signer], digests: Digests) -> dict[str, bytes]:
+def sign_together(
+    signers: Sequence[Signer], digests: Digests, track: Callable[[Sequence[Signer]], Iterable[Signer]] = iter
+) -> dict[str, bytes]:
     """Both rounds of a session whose members are all in this process: BIP340 signatures by label.
 
-    Raises BadInput without a signer, VerificationFailed naming a member that has none.
+    `track` sees each signer as its turn to sign comes. Raises BadInput without a signer, VerificationFailed naming a
+    member that has none.
     """
     if not signers:
         raise BadInput("signers", 0, "one for each member of the committee")
     nonces = {signer.name: signer.nonces(digests) for signer in signers}
-    partials = {signer.name: signer.sign(digests, nonces) for signer in signers}
+    partials = {signer.name: signer.sign(digests, nonces) for signer in track(signers)}
     return combine(signers[0].committee, digests, nonces, partials)
 
 

@@ -1,0 +1,88 @@
+"""Tables for people: drawn on a terminal, aligned text in a pipe."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from cli.app import App, emit
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of equal length: numbers stand right, text left."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str | int | float, ...]]
+    notes: tuple[str, ...] = ()
+    emphasis: str = ""
+    """Rows whose last cell holds this text stand out."""
+
+    def cells(self) -> list[list[str]]:
+        """Every row as text."""
+        return [[_show(value) for value in row] for row in self.rows]
+
+    def is_number(self, column: int) -> bool:
+        """Does a column hold numbers?"""
+        return bool(self.rows) and not isinstance(self.rows[0][column], str)
+
+
+def _show(value: str | float) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+
+
+def plain(table: Table) -> str:
+    """Aligned text, for pipes and files."""
+    cells = [list(table.columns), *table.cells()]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(table.columns))]
+    lines = [
+        "  ".join(
+            text.rjust(width) if table.is_number(column) else text.ljust(width)
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
+    return "\n".join((table.title, *lines, *table.notes))
+
+
+def drawn(table: Table) -> str:
+    """The same for a terminal."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as Drawing
+
+    drawing = Drawing(title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for column, name in enumerate(table.columns):
+        drawing.add_column(name, justify="right" if table.is_number(column) else "left", overflow="fold")
+    for row in table.cells():
+        drawing.add_row(*row, style="bold" if table.emphasis and table.emphasis in row[-1] else "")
+    console = Console(highlight=False)
+    with console.capture() as capture:
+        console.print(drawing)
+        console.print(*table.notes, sep="\n", end="", markup=False)
+    return capture.get().rstrip()
+
+
+def render(table: Table) -> str:
+    """As stdout wants it."""
+    return (drawn if sys.stdout.isatty() else plain)(table)
+
+
+def emit_rows(app: App, document: dict[str, Any], table: Table, lines: str) -> None:
+    """Rows on stdout: the document with --json, a table on a terminal, `lines` without a heading in a pipe."""
+    emit(app, document, drawn(table) if sys.stdout.isatty() and table.rows else lines)
+
+
+def progress(items: Sequence[T], title: str) -> Iterable[T]:
+    """The items; where stderr is a terminal, with a bar on it as they are taken."""
+    if not sys.stderr.isatty():
+        return items
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(items, title, console=Console(stderr=True), transient=True)

@@ -1,0 +1,48 @@
+"""Tables and progress bars appear on a terminal, and nowhere else."""
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.vectors import ROOT
+
+
+def on_terminal(*arguments: str) -> str:
+    """What the command shows where stdout and stderr are a terminal."""
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "120"}
+    command = [sys.executable, "-c", "from cli.main import main; main()", *arguments]
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(ours, 4096)
+        except OSError:
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(ours)
+    assert process.wait(timeout=60) == 0, shown.decode()
+    return shown.decode()
+
+
+def in_pipe(*arguments: str) -> str:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", "from cli.main import main; main()", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def test_a_list_is_a_table_on_a_terminal_alone(tmp_path: Path) -> None:
+    shared = ("--datadir", str(tmp_path), "--insecure-plain-keys")
+    in_pipe(*shared, "operator", "keygen")
+    in_pipe(*shared, "node", "mine", "101", "--to", "operator")
+    drawn = on_terminal(*shared, "node", "balance")
+    assert "Balances" in drawn
+    assert "─" in drawn
+    piped = in_pipe(*shared, "node", "balance")
+    assert piped.split() == ["operator", "default", piped.split()[2], "sat"]
+    assert "Balances" not in piped
