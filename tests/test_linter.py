@@ -97,9 +97,9 @@ def output(position: int, value: TxOut) -> Change:
     return tx_with(lambda tx: replace(tx, outputs=(*tx.outputs[:position], value, *tx.outputs[position + 1 :])))
 
 
-def heavy(item: GraphTx) -> GraphTx:
-    """The same with a leaf of 40,000 bytes in its first input."""
-    connector = Connector(DUST, (Leaf("covenant", OP_1 * 40_000),))
+def heavy(item: GraphTx, size: int = 40_000) -> GraphTx:
+    """The same with a leaf of `size` bytes in its first input."""
+    connector = Connector(DUST, (Leaf("covenant", OP_1 * size),))
     first = replace(item.inputs[0], source=replace(item.inputs[0].source, connector=connector))
     return replace(item, inputs=(first, *item.inputs[1:]))
 
@@ -244,6 +244,13 @@ def test_broken_graph_is_named(name: str) -> None:
     with pytest.raises(VerificationFailed) as caught:
         linter.check(graph)
     assert str(caught.value) == problems[0]
+
+
+def test_the_last_virtual_byte_of_version_3() -> None:
+    for size, problems in ((38_803, 0), (38_804, 1)):
+        graph = changed("HappyTake", by=lambda item, size=size: heavy(item, size))  # type: ignore[misc]
+        assert linter.signed_vsize(graph["HappyTake"]) == 10_000 + problems
+        assert len(linter.lint(graph)) == problems
 
 
 def test_every_rule_is_shown_to_fire() -> None:

@@ -71,7 +71,7 @@ def test_bounds(field: str) -> None:
 
 
 def named(name: str, **changes: Any) -> Any:
-    return pytest.param(name, changes, id=f"{name} {changes}")
+    return pytest.param(name, changes, id=f"{name}: {', '.join(changes)}")
 
 
 @pytest.mark.parametrize(
