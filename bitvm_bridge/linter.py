@@ -7,9 +7,10 @@ from bitvm_bridge.errors import VerificationFailed
 from bitvm_bridge.graph import ANCHOR, Graph, GraphTx
 from bitvm_bridge.params import DUST
 from bitvm_bridge.policy import MAX_TRUC_VSIZE
-from bitvm_bridge.protocol import Party
+from bitvm_bridge.protocol import Party, connectors
 from bitvm_bridge.protocol.template import Coins, Free
 from bitvm_bridge.taproot import SigHash
+from bitvm_bridge.transaction import TxOut
 from scripts_tapleaf.script import OP_RETURN
 
 ENDINGS: Final = ("HappyTake", "UnhappyTake", "Disprove", "Forfeit", "AssertTimeout_")
@@ -73,6 +74,17 @@ def committee_commits_to_all_inputs(graph: Graph) -> Iterator[str]:
             yield f"{item.name}: no committee signature fixes an output"
 
 
+def slashing_burns(graph: Graph) -> Iterator[str]:
+    """What the committee fixes of a transaction with free outputs is the burn share, and it goes to the sink."""
+    if graph.instance is None:
+        return
+    burn = TxOut(graph.instance.params.burn, connectors.sink(graph.instance))
+    for item in graph.txs.values():
+        free = any(isinstance(field, Free) for field in item.template.fields)
+        if free and item.template.presigned and item.tx.outputs[:1] != (burn,):
+            yield f"{item.name}: output 0, which its signatures fix, is not the burn share to the sink"
+
+
 def _fixed_output(item: GraphTx, position: int) -> int | None:
     """The output that an input's signature certainly fixes: its own for SINGLE, the first for ALL."""
     mode = item.inputs[position].sighash.output_mode
@@ -115,6 +127,7 @@ RULES: Final[tuple[Callable[[Graph], Iterator[str]], ...]] = (
     waits_end,
     endings_exclude_each_other,
     committee_commits_to_all_inputs,
+    slashing_burns,
     amounts_are_sound,
     v3_is_small,
 )

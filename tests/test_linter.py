@@ -201,7 +201,16 @@ BROKEN = {
     ),
     "no output to fix": (
         changed("Forfeit", by=tx_with(lambda tx: replace(tx, outputs=()))),
-        ["Forfeit: no committee signature fixes an output"],
+        ["Forfeit: no committee signature fixes an output", "Forfeit: output 0, which its signatures fix, is not the burn share to the sink"],
+    ),
+    # slashing_burns
+    "burn share to a wallet": (
+        changed("Forfeit", by=output(0, replace(WALLET, amount=PLAIN.burn))),
+        ["Forfeit: output 0, which its signatures fix, is not the burn share to the sink"],
+    ),
+    "too little burned": (
+        changed("Forfeit", by=output(0, TxOut(PLAIN.burn - 1, OP_RETURN))),
+        ["Forfeit: output 0, which its signatures fix, is not the burn share to the sink"],
     ),
     # amounts_are_sound
     "fee in a complete transaction": (
@@ -222,7 +231,7 @@ BROKEN = {
     ),
     "dust": (
         changed("Forfeit", by=output(0, replace(WALLET, amount=DUST - 1))),
-        ["Forfeit output 0: 329 sat is dust"],
+        ["Forfeit: output 0, which its signatures fix, is not the burn share to the sink", "Forfeit output 0: 329 sat is dust"],
     ),
     "two anchors": (
         changed("Forfeit", by=tx_with(lambda tx: replace(tx, outputs=(*tx.outputs, replace(ANCHOR, amount=240))))),
@@ -262,8 +271,8 @@ def test_allowed_on_purpose() -> None:
     """What looks like a broken rule and is none."""
     version_2 = changed("Disprove", by=heavy)
     assert linter.lint(version_2) == []
-    burn = changed("Forfeit", by=output(0, TxOut(1, OP_RETURN)))
-    assert linter.lint(burn) == []
+    small = changed("Challenge", by=output(0, TxOut(1, OP_RETURN)))
+    assert linter.lint(small) == []
     anyone = changed("Challenge", by=inputs(named("challenge"), sighash=SigHash.NONE_ANYONECANPAY))
     assert linter.lint(anyone) == []
 
