@@ -27,6 +27,7 @@ WIDEST = Params(
     forfeit_window=16_383,
     council=None,
 )
+NOT_THE_BURN = "Forfeit: output 0, which its signatures fix, is not the burn share to the sink"
 SOUND = {
     "plain": instance_setup().graph,
     "council": instance_setup(params=WITH_COUNCIL).graph,
@@ -201,16 +202,16 @@ BROKEN = {
     ),
     "no output to fix": (
         changed("Forfeit", by=tx_with(lambda tx: replace(tx, outputs=()))),
-        ["Forfeit: no committee signature fixes an output", "Forfeit: output 0, which its signatures fix, is not the burn share to the sink"],
+        ["Forfeit: no committee signature fixes an output", NOT_THE_BURN],
     ),
     # slashing_burns
     "burn share to a wallet": (
         changed("Forfeit", by=output(0, replace(WALLET, amount=PLAIN.burn))),
-        ["Forfeit: output 0, which its signatures fix, is not the burn share to the sink"],
+        [NOT_THE_BURN],
     ),
     "too little burned": (
         changed("Forfeit", by=output(0, TxOut(PLAIN.burn - 1, OP_RETURN))),
-        ["Forfeit: output 0, which its signatures fix, is not the burn share to the sink"],
+        [NOT_THE_BURN],
     ),
     # amounts_are_sound
     "fee in a complete transaction": (
@@ -231,7 +232,7 @@ BROKEN = {
     ),
     "dust": (
         changed("Forfeit", by=output(0, replace(WALLET, amount=DUST - 1))),
-        ["Forfeit: output 0, which its signatures fix, is not the burn share to the sink", "Forfeit output 0: 329 sat is dust"],
+        [NOT_THE_BURN, "Forfeit output 0: 329 sat is dust"],
     ),
     "two anchors": (
         changed("Forfeit", by=tx_with(lambda tx: replace(tx, outputs=(*tx.outputs, replace(ANCHOR, amount=240))))),
