@@ -66,15 +66,11 @@ class SignatureSize:
 
 @dataclass(frozen=True)
 class HashSize:
-    """bytes of the script that hashes `size` bytes given as 29-bit limbs, unpacking included.
-
-    `hints` are bytes of further witness items that it takes, with the length before each.
-    """
+    """bytes of the script that hashes `size` bytes given as 29-bit limbs, unpacking included."""
 
     size: int
     script: int
     source: str = OURS
-    hints: int = 0
 
     @property
     def per_block(self) -> int:
@@ -125,9 +121,8 @@ def measure_spend(bits: int) -> int:
 
 
 def measure_hash(size: int) -> HashSize:
-    """The BLAKE3 script of an input of `size` bytes, and the largest hints of 50 fixed inputs."""
-    hints = max(_serialized_size(blake3.hint_items(message)) for message in messages(8 * size))
-    return HashSize(size, len(blake3.blake3_script(size).script), hints=hints)
+    """The BLAKE3 script of an input of `size` bytes."""
+    return HashSize(size, len(blake3.blake3_script(size).script))
 
 
 def messages(bits: int) -> list[bytes]:
@@ -295,7 +290,6 @@ class Figures:
             "winternitz_read": _by_bits(self.readings),
             "winternitz_spend": self.spend,
             "blake3": {str(item.size): item.script for item in self.hashes},
-            "blake3_hints": {str(item.size): item.hints for item in self.hashes},
             "transactions": {step.name: step.vsize for step in self.transactions},
             "weights": {step.name: step.weight for step in self.transactions},
             "times": {task.key: seconds for task, seconds in self.times},
@@ -341,12 +335,10 @@ def _signature_table(figures: Figures) -> Table:
 
 def _hash_table(figures: Figures) -> Table:
     items = sorted((*figures.hashes, *PUBLIC_HASHES), key=lambda item: item.size)
-    hints = ", ".join(f"{item.hints:,} for {item.size} bytes" for item in figures.hashes)
     return Table(
         "BLAKE3 of 29-bit limbs (bytes of script, unpacking included)",
         ("input", "script", "per block", "whose"),
         [(item.size, item.script, item.per_block, item.source) for item in items],
-        (f"Witness that ours takes beside the limbs (largest of {MESSAGES} inputs): {hints}.",),
         emphasis=OURS,
     )
 

@@ -16,7 +16,6 @@ from scripts_tapleaf.blake3 import (
     Limbs,
     blake3_script,
     digest,
-    hint_items,
     limb_widths,
     to_limbs,
 )
@@ -266,10 +265,6 @@ def test_trusted_limbs_are_not_checked() -> None:
     trusted = blake3_script(20, trusted=True)
     assert len(trusted.script) < len(blake3_script(20).script)
     check_on_core(message, trusted, witness_of(message))
-
-
-def test_no_hints_are_needed() -> None:
-    assert hint_items(official_input(64)) == []
 
 
 def test_limbs_put_together_again_are_the_message() -> None:

@@ -10,13 +10,13 @@ from functools import cache
 from typing import Final, Self
 
 from bitvm_bridge.errors import BadInput
-from bitvm_bridge.program.base import VALUE_BITS, Chunk, Program
+from bitvm_bridge.program.base import LIMBS, VALUE_BITS, Chunk, Program
 from scripts_tapleaf import blake3, winternitz
 from scripts_tapleaf.script import num
 
 MAX_LENGTH: Final = 4_096
-MAX_ROUNDS: Final = 8
-"""The hints of one more round would not fit on a stack of 1,000 items: its leaf could never be satisfied."""
+MAX_ROUNDS: Final = 64
+"""A leaf of this many rounds stays well under the weight that fits a block template."""
 DIGEST_SIZE: Final = VALUE_BITS // 8
 
 
@@ -41,19 +41,11 @@ class Link(Chunk):
             return b"".join(num(limb) for limb in reversed(limbs))
         return _hash() * self.rounds
 
-    def hints(self, inputs: Sequence[bytes]) -> list[bytes]:
-        """The digits of every value that is hashed; the first round's lie uppermost."""
-        items: list[bytes] = []
-        for value in inputs:
-            for _ in range(self.rounds):
-                items = [*blake3.hint_items(value), *items]
-                value = blake3.digest(value, DIGEST_SIZE)
-        return items
-
 
 @cache
 def _hash() -> bytes:
-    return blake3.blake3_script(DIGEST_SIZE).script
+    """One round; the claimed value waits on the altstack meanwhile."""
+    return blake3.blake3_script(DIGEST_SIZE, reserved=LIMBS).script
 
 
 class HashChain(Program):

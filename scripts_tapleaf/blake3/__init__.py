@@ -14,7 +14,6 @@ from scripts_tapleaf.blake3._hash import (
     Blake3Script,
     blake3_script,
     digest,
-    hint_items,
     limb_widths,
     to_limbs,
 )
@@ -30,7 +29,6 @@ __all__ = [
     "Limbs",
     "blake3_script",
     "digest",
-    "hint_items",
     "limb_widths",
     "to_limbs",
 ]

@@ -70,11 +70,6 @@ def to_limbs(message: bytes, widths: Sequence[int]) -> list[int]:
     return limbs
 
 
-def hint_items(message: bytes, widths: tuple[int, ...] | None = None) -> list[bytes]:
-    """What a witness gives besides the limbs, deepest first: nothing, since the script cuts the limbs by itself."""
-    return []
-
-
 @cache
 def blake3_script(
     message: int | tuple[Segment, ...],
