@@ -1,18 +1,22 @@
 """The rules that make a graph safe, read off the graph itself; each function checks one and names what breaks it."""
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Final
 
 from bitvm_bridge.errors import VerificationFailed
 from bitvm_bridge.graph import ANCHOR, Graph, GraphTx
 from bitvm_bridge.params import DUST
-from bitvm_bridge.policy import MAX_TRUC_VSIZE
+from bitvm_bridge.policy import MAX_STANDARD_WEIGHT, MAX_TRUC_VSIZE
 from bitvm_bridge.protocol import Party, connectors
 from bitvm_bridge.protocol.template import Coins, Free
 from bitvm_bridge.taproot import SigHash
 from bitvm_bridge.transaction import TxOut
+from scripts_tapleaf import winternitz
 from scripts_tapleaf.script import OP_RETURN
 
+ROOM_FOR_COINS: Final = 2_000
+"""WU: eight coins of a wallet and a change output."""
 ENDINGS: Final = ("HappyTake", "UnhappyTake", "Disprove", "Forfeit", "AssertTimeout_")
 
 
@@ -114,6 +118,25 @@ def v3_is_small(graph: Graph) -> Iterator[str]:
             yield f"{item.name}: {size:,} vB signed, a version 3 transaction may have {MAX_TRUC_VSIZE:,}"
 
 
+def assertion_relays(graph: Graph) -> Iterator[str]:
+    """Assert, with its one-time signatures and the coins that pay for it, stays under the relay limit."""
+    item = graph.txs.get("Assert")
+    if graph.instance is None or item is None:
+        return
+    tx = item.tx
+    for index, (entry, keys) in enumerate(zip(item.inputs, graph.instance.assertion, strict=True)):
+        items = [part for key in keys for part in _some_signature(key.bits)]
+        tx = tx.with_witness(index, entry.witness([bytes(64), *items]))
+    if (weight := tx.weight + ROOM_FOR_COINS) > MAX_STANDARD_WEIGHT:
+        yield f"Assert: {weight:,} WU with its coins, the relay limit is {MAX_STANDARD_WEIGHT:,}"
+
+
+@cache
+def _some_signature(bits: int) -> list[bytes]:
+    """Every one-time signature has the same size."""
+    return winternitz.sign(winternitz.derive_secret(bytes(32), bytes(32), 0, bits), bytes(bits // 8))
+
+
 def signed_vsize(item: GraphTx) -> int:
     """vB of the fixed part with a signature in every input: exact where the graph fixes the whole transaction."""
     tx = item.tx
@@ -130,4 +153,5 @@ RULES: Final[tuple[Callable[[Graph], Iterator[str]], ...]] = (
     slashing_burns,
     amounts_are_sound,
     v3_is_small,
+    assertion_relays,
 )

@@ -9,6 +9,7 @@ import click
 from bitvm_bridge.dispute import assertion as asserting
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.keys import SEED_SIZE, Role
+from bitvm_bridge.linter import check
 from bitvm_bridge.params import Network
 from bitvm_bridge.program import HashChainSpec, parse_program
 from bitvm_bridge.roles import operator as role
@@ -61,6 +62,7 @@ def join(app: App, /, deposit: str, name: str, program: str, **options: Any) -> 
         seed = store.seed(Role.OPERATOR, name).winternitz_seed()
         records.refuse_second(store, node, bind(setup, wallet.key.xonly, spec), "ClaimFunding")
         prepared, instance = role.claim_funding(wallet, setup, spec, seed)
+        check(instance.graph)
 
         def keep() -> None:
             records.save_instance(store, instance, replace=True)

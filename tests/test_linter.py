@@ -37,6 +37,7 @@ SOUND = {
         )
     ).graph,
     "two connectors": instance_setup("hash-chain:14:1").graph,
+    "longest assertion that relays": instance_setup("hash-chain:182:1").graph,
     "longest waits": instance_setup(params=WIDEST).graph,
     "least money": instance_setup(params=Params(peg_in=3_300, challenge=330, bond=1_321)).graph,
     "almost all burned": instance_setup(params=Params(challenge=330, burn_percent=99)).graph,
@@ -243,6 +244,11 @@ BROKEN = {
         changed("HappyTake", by=heavy),
         ["HappyTake: 10,300 vB signed, a version 3 transaction may have 10,000"],
     ),
+    # assertion_relays
+    "an assertion that no node relays": (
+        instance_setup("hash-chain:185:1").graph,
+        ["Assert: 405,555 WU with its coins, the relay limit is 400,000"],
+    ),
 }  # fmt: skip
 """A broken graph, and everything that the linter says about it."""
 
@@ -283,7 +289,8 @@ def test_kick_off_of_too_many_connectors_is_refused() -> None:
     key = instance_setup().keys[:1]
     for count, problems in ((227, []), (228, ["KickOff: 10,014 vB signed, a version 3 transaction may have 10,000"])):
         instance = replace(bare_instance(PlainChecks(1)), assertion=(key,) * count)
-        assert linter.lint(Graph(instance.deposit, instance.deposit_outpoint, instance)) == problems
+        graph = Graph(instance.deposit, instance.deposit_outpoint, instance)
+        assert list(linter.v3_is_small(graph)) == problems
 
 
 def test_signed_size_is_that_of_the_signed_transaction() -> None:
