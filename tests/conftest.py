@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,10 @@ JUDGED = "spends judged by Core"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """One line that says how many spends the tests of the leaves had Core judge."""
+    """A line for each reason to skip, and one that says how many spends the tests of the leaves had Core judge."""
+    skipped = Counter(report.longrepr[2] for report in terminalreporter.stats.get("skipped", ()))
+    for reason, count in skipped.items():
+        terminalreporter.write_line(f"{count:,} skipped: {reason.removeprefix('Skipped: ')}")
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ())]
     counts = [value for report in reports for name, value in report.user_properties if name == JUDGED]
     if counts:
