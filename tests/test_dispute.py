@@ -16,7 +16,6 @@ from bitvm_bridge.dispute import disprove
 from bitvm_bridge.dispute.assertion import Assertion
 from bitvm_bridge.errors import BridgeError, VerificationFailed
 from bitvm_bridge.keys import Role, Seed
-from bitvm_bridge.program import parse_program
 from bitvm_bridge.setup import InstanceSetup
 from bitvm_bridge.taproot import sighash
 from bitvm_bridge.transaction import OutPoint, Transaction, TxOut
@@ -237,23 +236,6 @@ def test_codeword_of_no_message_does_not_hide_an_assertion() -> None:
         tx = confirmed(setup, items)
         assert asserting.read(setup, [tx]).values[wrong] == number.to_bytes(21, "little")
         proved(setup, tx, wrong)
-
-
-def test_chains_that_begin_with_junk_do_not_hide_an_assertion(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An operator may start its chains from whatever it likes: 500 bytes, or nothing."""
-
-    def derive(seed: bytes, instance_id: bytes, slot: int, bits: int = 160) -> winternitz.SecretKey:
-        starts = [JUNK[: 500 * (chain % 2)] + bytes([slot, chain]) * (chain % 3) for chain in range(39)]
-        return winternitz.SecretKey(bits, tuple(starts))
-
-    monkeypatch.setattr(winternitz, "derive_secret", derive)
-    plain = chain_of(4)
-    keys = tuple(winternitz.public_key(derive(b"", plain.id, slot)) for slot in range(4))
-    setup = InstanceSetup(plain.deposit, plain.operator, plain.claim, parse_program("hash-chain:4:1"), keys)
-    for values, wrong in ((lie(setup, 1), 1), (lie(setup, 3), 3)):
-        items = items_of(setup, values)
-        assert {500, 0} & {len(item) for item in items}
-        proved(setup, confirmed(setup, items), wrong)
 
 
 # The proof.

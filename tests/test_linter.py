@@ -37,7 +37,7 @@ SOUND = {
         )
     ).graph,
     "two connectors": instance_setup("hash-chain:14:1").graph,
-    "longest assertion that relays": instance_setup("hash-chain:182:1").graph,
+    "longest assertion that relays": instance_setup("hash-chain:173:1").graph,
     "longest waits": instance_setup(params=WIDEST).graph,
     "least money": instance_setup(params=Params(peg_in=3_300, challenge=330, bond=1_321)).graph,
     "almost all burned": instance_setup(params=Params(challenge=330, burn_percent=99)).graph,
@@ -246,8 +246,8 @@ BROKEN = {
     ),
     # assertion_relays
     "an assertion that no node relays": (
-        instance_setup("hash-chain:185:1").graph,
-        ["Assert: 405,555 WU with its coins, the relay limit is 400,000"],
+        instance_setup("hash-chain:174:1").graph,
+        ["Assert: 401,016 WU with its coins, the relay limit is 400,000"],
     ),
 }  # fmt: skip
 """A broken graph, and everything that the linter says about it."""

@@ -9,7 +9,7 @@ constant compositions in Script: solving-bitcoin/bitcoin-scripts, knowledge base
 What is new here is that the composition is fixed twice. A distance is a near part plus a far part, like the digits of
 a number in mixed radix, and each part has a composition of its own. An opening's near part is its place in the
 witness, which is free; its far part is whether, and when, a selector picks it out of the list of openings to be hashed
-on. So few hashes separate many openings: 39 chains and 2,154 bytes of script and witness carry 160 bits, where one
+on. So few hashes separate many openings: 39 chains and 2,266 bytes of script and witness carry 160 bits, where one
 composition takes 49 chains and 2,400 bytes. Chains alternate SHA256 and RIPEMD160: an opening at an odd distance is 12
 bytes longer, and gives a further distance for no opcode.
 

@@ -137,7 +137,7 @@ SCHEMES: Final = {
     256: Scheme(256, 58, (3, 6, 3, 6, 2, 5, 2, 4, 2, 4, 2, 4), (6, 6, 5, 3, 2, 1)),
 }
 """Found by search for the fewest bytes of script and witness. Sets have at most 4 members (6 where a message has 256
-bits): larger ones would save some 6 bytes of 2,154 and cost the reader a table each."""
+bits): larger ones would save some 6 bytes of 2,266 and cost the reader a table each."""
 
 
 def scheme(bits: int) -> Scheme:

@@ -115,7 +115,10 @@ def recover(key: PublicKey, items: Sequence[bytes]) -> bytes:
     code = scheme(key.bits)
     places, nodes = _parse(code, items)
     for index, (place, node) in enumerate(zip(places, nodes, strict=True)):
-        if _hash(node, code.distance(index, place.far), 0) != key.ends[place.chain]:
+        distance = code.distance(index, place.far)
+        if len(node) != node_size(distance):
+            raise ScriptError(f"signature: an opening of {len(node)} bytes, expected {node_size(distance)}")
+        if _hash(node, distance, 0) != key.ends[place.chain]:
             raise ScriptError(f"signature: the opening of chain {place.chain} does not lead to its end")
     number = code.number(code.choices_of([places[index] for index in code.order(places)]))
     size = code.bits // 8
@@ -184,6 +187,11 @@ def _choose(left: list[int], index: int, name: str) -> int:
     if not 0 <= index < len(left):
         raise ScriptError(f"signature: {name} {index}, expected 0 to {len(left) - 1}")
     return left.pop(index)
+
+
+def node_size(distance: int) -> int:
+    """bytes of a chain's node at this distance from the end: SHA256 is what made an odd one."""
+    return hashlib.sha256().digest_size if distance % 2 else CHAIN_BYTES
 
 
 def _hash(node: bytes, distance: int, to: int) -> bytes:

@@ -15,8 +15,9 @@ a selector rolls an item, which must equal the item that was uppermost.
   and no end twice, as it is gone from the pool.
 * Below the pool lies, by contract, nothing but one signature, which the caller's next opcode checks. A selector that
   takes it leaves an end in its place, which is no signature. A negative depth fails in ROLL.
-* Sizes. Each opening is hashed at least once and compared with 20 bytes, so its own size is no matter: another
-  preimage of the same node would be a collision.
+* Sizes. Every opening has the size of its node, 20 or 32 bytes. Another preimage would be a collision, but the owner
+  of a key can start a chain anywhere, from as much as 520 bytes, and so make a witness that no node relays, with every
+  proof against it.
 
 Hence a witness is accepted if and only if it opens the chains of a codeword at its distances. All codewords have one
 sum of distances; so has everything accepted, and nobody can turn one signature into another codeword without inverting
@@ -56,6 +57,7 @@ from scripts_tapleaf.script import (
     OP_PICK,
     OP_RIPEMD160,
     OP_ROLL,
+    OP_SIZE,
     OP_SUB,
     OP_TOALTSTACK,
     OP_VERIFY,
@@ -65,7 +67,7 @@ from scripts_tapleaf.script import (
     push,
 )
 from scripts_tapleaf.winternitz.code import LIMB_BITS, Scheme, limb_count, scheme, witness_item_count
-from scripts_tapleaf.winternitz.keys import PublicKey
+from scripts_tapleaf.winternitz.keys import PublicKey, node_size
 
 STACK_WORK: Final = 3
 """Items beside the pool and what waits: the floor, the mark, and one operator's signature."""
@@ -122,8 +124,9 @@ def _pool(key: PublicKey) -> bytes:
 
 
 def _near_hashes(part: int) -> bytes:
-    """An odd distance is one of 32 bytes, before RIPEMD160."""
-    return OP_RIPEMD160 * (part % 2) + OP_HASH160 * (part // 2)
+    """An odd distance is one of 32 bytes, before RIPEMD160; an even one is of 20."""
+    sized = OP_SIZE + num(node_size(part)) + OP_EQUALVERIFY
+    return sized + OP_RIPEMD160 * (part % 2) + OP_HASH160 * (part // 2)
 
 
 def _far_hashes(code: Scheme, group: int) -> bytes:
