@@ -35,7 +35,7 @@ from scripts_tapleaf.script import (
 from tests.core import spend_leaf
 from tests.vectors import vectors_dir
 
-SIZES = {20: 38_637, 32: 40_220, 64: 44_492, 192: 130_800}
+SIZES = {20: 38_577, 32: 40_162, 64: 44_432, 192: 130_738}
 """Message bytes → bytes of script, limbs of 29 bits to a digest of 160 bits."""
 OFFICIAL_LENGTHS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 63, 64, 65, 127, 128, 129, 1023, 1024]
 LONG_LENGTHS = [1023]

@@ -139,9 +139,9 @@ class Layout:
 
 WIDE: Final = Layout(
     reach=SUMS,
-    plain_at=3,
-    shifted_at=(408, 456),
-    xor_at=(263, 264, 504, 505, 107, 108, 503, 52, 239, 240, 528, 529, 83, 84, 527, 76),
+    plain_at=0,
+    shifted_at=(402, 450),
+    xor_at=(257, 258, 80, 79, 525, 526, 90, 518, 233, 234, 56, 55, 501, 502, 66, 494),
 )
 COMPACT: Final = Layout(
     reach=16,
