@@ -1,7 +1,6 @@
 """`bitvm-bridge operator`: pay withdrawals, claim them back, answer challenges."""
 
 import secrets
-from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -22,6 +21,7 @@ from cli.app import App, read_file, with_app
 from cli.committee import CHALLENGE
 from cli.keys import add_key_commands, name_option
 from cli.sending import finish, open_wallet, rehearse, sending_options, take_sending
+from cli.stories import lie as tell_a_lie
 
 
 @click.group()
@@ -126,7 +126,7 @@ def assert_(app: App, /, instance: str, name: str, lie: str | None, **options: A
         raise BadInput("--lie", app.network, "used on regtest only")
     with app.store() as store, app.node() as node:
         setup = _own_instance(store, instance, name)
-        values = _values(setup, lie)
+        values = setup.program.run() if lie is None else tell_a_lie(setup, setup.checks.index(lie))
         wallet = open_wallet(store, node, Role.OPERATOR, name, sending)
         if sending.dry_run and not store.is_bound(setup.id, values):
             placeholder = asserting.sign(setup, secrets.token_bytes(SEED_SIZE), values)
@@ -135,16 +135,6 @@ def assert_(app: App, /, instance: str, name: str, lie: str | None, **options: A
         store.bind_one_time_keys(setup.id, values)
         assertion = asserting.sign(setup, store.seed(Role.OPERATOR, name).winternitz_seed(), values)
         finish(app, store, node, sending, setup.id, role.reveal(wallet, setup, assertion))
-
-
-def _values(setup: InstanceSetup, lie: str | None) -> Sequence[bytes]:
-    """The honest values, or those with one chunk wrong and the later ones following from it."""
-    wrong = None if lie is None else setup.checks.index(lie)
-    values: list[bytes] = []
-    for index, chunk in enumerate(setup.program.chunks):
-        value = chunk.execute([values[i] for i in chunk.inputs])
-        values.append(bytes([value[0] ^ 1]) + value[1:] if index == wrong else value)
-    return values
 
 
 @operator.command("happy-take")

@@ -308,13 +308,14 @@ def fraud(stage: Stage) -> None:
     stage.refused(operator.unhappy_take(stage.wallets[Role.OPERATOR], bundle), "the disproof spent what it needs")
 
 
-def lie(setup: InstanceSetup) -> list[bytes]:
-    """An assertion whose middle step is wrong and whose later steps follow from the wrong one."""
+def lie(setup: InstanceSetup, wrong: int | None = None) -> list[bytes]:
+    """An assertion whose step `wrong` (default: the middle one) is wrong; its later steps follow from that."""
     values: list[bytes] = []
     chunks = setup.program.chunks
+    wrong = len(chunks) // 2 if wrong is None else wrong
     for index, chunk in enumerate(chunks):
         value = chunk.execute([values[i] for i in chunk.inputs])
-        values.append(bytes([value[0] ^ 1]) + value[1:] if index == len(chunks) // 2 else value)
+        values.append(bytes([value[0] ^ 1]) + value[1:] if index == wrong else value)
     return values
 
 

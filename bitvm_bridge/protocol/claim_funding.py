@@ -9,5 +9,8 @@ class ClaimFunding(Template):
     version = 2
     presigned = False
     coins = Coins(Party.OPERATOR)
-    claim = Pay(to=connectors.operator_wallet, amount=connectors.claim_amount)
+    claim = Pay(
+        to=connectors.operator_wallet,
+        amount=lambda instance: connectors.claim_amount(instance.params, len(instance.assertion)),
+    )
     change = Free(to=Party.OPERATOR)

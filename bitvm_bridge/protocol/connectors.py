@@ -1,6 +1,6 @@
 """Every output that the protocol spends: its value and its leaves, each in one place."""
 
-from bitvm_bridge.params import DUST
+from bitvm_bridge.params import DUST, Council, Params
 from bitvm_bridge.protocol.instance import Deposit, Instance, wallet_script
 from bitvm_bridge.protocol.template import Connector, Leaf
 from scripts_tapleaf import covenant, winternitz
@@ -23,14 +23,13 @@ def vault(of: Deposit) -> Connector:
     """The pooled deposit: pre-signed transactions only, and the council where there is one."""
     leaves = [Leaf("covenant", covenant.signed(of.committee))]
     if council := of.params.council:
-        script = covenant.council(council.keys, council.threshold, council.delay)
-        leaves.append(Leaf("council", script, wait=council.delay))
+        leaves.append(_council(council))
     return Connector(of.params.peg_in, tuple(leaves))
 
 
-def claim_amount(instance: Instance) -> int:
-    """sat of the ClaimFunding coin: exactly what the outputs of KickOff hold, so that KickOff pays no fee."""
-    return instance.params.bond + DUST * (len(instance.assertion) + 2)
+def claim_amount(params: Params, assertions: int) -> int:
+    """sat of the ClaimFunding coin: what KickOff's outputs hold with so many assert connectors, and no fee."""
+    return params.bond + DUST * (assertions + 2)
 
 
 def challenge(instance: Instance) -> Connector:
@@ -81,8 +80,12 @@ def sink(instance: Instance) -> bytes:
     """Where a burn share goes: the council's output, or an output that nobody can spend."""
     if (council := instance.params.council) is None:
         return OP_RETURN
-    leaf = Leaf("council", covenant.council(council.keys, council.threshold, council.delay), wait=council.delay)
-    return Connector(instance.params.burn, (leaf,)).script_pubkey
+    return Connector(instance.params.burn, (_council(council),)).script_pubkey
+
+
+def _council(council: Council) -> Leaf:
+    script = covenant.council(council.keys, council.threshold, council.delay)
+    return Leaf("council", script, wait=council.delay)
 
 
 def operator_wallet(instance: Instance) -> bytes:

@@ -4,7 +4,6 @@ from bitvm_bridge.dispute import assertion as asserting
 from bitvm_bridge.dispute.assertion import Assertion
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.keys import SecretKey
-from bitvm_bridge.params import DUST
 from bitvm_bridge.program import ProgramSpec
 from bitvm_bridge.protocol import connectors, wallet_script
 from bitvm_bridge.roles import presigned
@@ -33,7 +32,7 @@ def claim_funding(
     """ClaimFunding, and the instance that its output 0 makes possible."""
     operator = wallet.key.xonly
     keys = one_time_keys(deposit, operator, spec, winternitz_seed)
-    amount = deposit.request.params.bond + DUST * (len(split_bundles(keys)) + 2)
+    amount = connectors.claim_amount(deposit.request.params, len(split_bundles(keys)))
     funded = wallet.pay([TxOut(amount, wallet_script(operator))])
     setup = InstanceSetup(deposit, operator, funded.tx.outpoint(0), spec, keys)
     return Prepared("ClaimFunding", funded), setup
