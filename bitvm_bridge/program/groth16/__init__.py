@@ -1,0 +1,1 @@
+"""The second program: a Groth16 verifier over BN254."""
