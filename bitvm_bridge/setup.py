@@ -12,8 +12,7 @@ from bitvm_bridge.documents import Document, decode, encode, from_hex
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.graph import Graph
 from bitvm_bridge.params import Params
-from bitvm_bridge.program import Checks, Program, ProgramSpec, parse_program
-from bitvm_bridge.program.base import VALUE_BITS
+from bitvm_bridge.program import Checks, Program, ProgramSpec, Value, check_keys, parse_program
 from bitvm_bridge.protocol import Deposit, Instance, Request, instance_id
 from bitvm_bridge.signing.musig import Committee
 from bitvm_bridge.transaction import OutPoint
@@ -106,8 +105,7 @@ class InstanceSetup:
     keys: tuple[winternitz.PublicKey, ...]
 
     def __post_init__(self) -> None:
-        if len(self.keys) != self.spec.value_count:
-            raise BadInput("Winternitz keys", len(self.keys), f"{self.spec.value_count}, one for each committed value")
+        check_keys(self.keys, self.spec.values)
 
     @cached_property
     def id(self) -> bytes:
@@ -158,13 +156,13 @@ class InstanceSetup:
     def from_document(cls, document: InstanceDocument) -> Self:
         """Inverse of `document`. Raises BadInput."""
         _check_version(document.version)
-        keys = tuple(_parse_key(f"Winternitz key {index}", text) for index, text in enumerate(document.keys))
+        spec = parse_program(document.program)
         return cls(
             DepositSetup.from_document(document.deposit),
             from_hex("operator key", document.operator, 32),
             OutPoint.parse(document.claim, "claim"),
-            parse_program(document.program),
-            keys,
+            spec,
+            _parse_keys(document.keys, spec.values),
         )
 
     @classmethod
@@ -180,13 +178,25 @@ def bind(deposit: DepositSetup, operator: bytes, spec: ProgramSpec) -> bytes:
 
 def split_bundles(keys: Sequence[winternitz.PublicKey]) -> tuple[tuple[winternitz.PublicKey, ...], ...]:
     """The keys in order, as many to an assert connector as one leaf can check."""
-    size = winternitz.bundle_capacity(VALUE_BITS)
-    return tuple(tuple(keys[start : start + size]) for start in range(0, len(keys), size))
+    bundles: list[tuple[winternitz.PublicKey, ...]] = []
+    for key in keys:
+        if bundles and winternitz.fit_one_leaf([other.bits for other in (*bundles[-1], key)]):
+            bundles[-1] += (key,)
+        else:
+            bundles.append((key,))
+    return tuple(bundles)
 
 
-def _parse_key(field: str, text: str) -> winternitz.PublicKey:
+def _parse_keys(texts: Sequence[str], values: Sequence[Value]) -> tuple[winternitz.PublicKey, ...]:
+    if len(texts) != len(values):
+        raise BadInput("Winternitz keys", len(texts), f"{len(values)}, one for each committed value")
+    pairs = enumerate(zip(texts, values, strict=True))
+    return tuple(_parse_key(f"Winternitz key {index}", text, value.bits) for index, (text, value) in pairs)
+
+
+def _parse_key(field: str, text: str, bits: int) -> winternitz.PublicKey:
     try:
-        return winternitz.PublicKey.parse(VALUE_BITS, from_hex(field, text))
+        return winternitz.PublicKey.parse(bits, from_hex(field, text))
     except ScriptError as error:
         raise BadInput(field, text, f"a Winternitz public key ({error})") from None
 

@@ -105,14 +105,16 @@ def check(app: App, instance: str, raw: str | None) -> None:
     with app.store() as store, app.node() as node:
         setup = records.load_instance(store, instance)
         assertion = _read(setup, node, raw)
-    wrong = setup.program.first_wrong(assertion.values)
-    document: dict[str, Any] = {"instance": setup.id.hex(), "correct": wrong is None}
-    if wrong is None:
+    correct = setup.program.first_wrong(assertion.values) is None
+    document: dict[str, Any] = {"instance": setup.id.hex(), "correct": correct}
+    if correct:
         emit(app, document, "the assertion is correct")
         return
     proof = dispute.prove(setup, assertion)
-    document |= {"chunk": proof.leaf, "claimed": proof.claimed.hex(), "computed": proof.computed.hex()}
-    emit(app, document, f"{proof.leaf} is wrong: claimed {proof.claimed.hex()}, computed {proof.computed.hex()}")
+    document |= {"chunk": proof.leaf, "reason": proof.reason}
+    if proof.claimed is not None and proof.computed is not None:
+        document |= {"claimed": proof.claimed.hex(), "computed": proof.computed.hex()}
+    emit(app, document, f"{proof.leaf} is wrong: {proof.reason}")
 
 
 @challenger.command()

@@ -126,7 +126,8 @@ def assert_(app: App, /, instance: str, name: str, lie: str | None, **options: A
         raise BadInput("--lie", app.network, "used on regtest only")
     with app.store() as store, app.node() as node:
         setup = _own_instance(store, instance, name)
-        values = setup.program.run() if lie is None else tell_a_lie(setup, setup.checks.index(lie))
+        honest = setup.program.run(setup.program.read_input(None)).values
+        values = honest if lie is None else tell_a_lie(setup.program, honest, lie)
         wallet = open_wallet(store, node, Role.OPERATOR, name, sending)
         if sending.dry_run and not store.is_bound(setup.id, values):
             placeholder = asserting.sign(setup, secrets.token_bytes(SEED_SIZE), values)

@@ -11,11 +11,11 @@ from typing import Final
 from bitvm_bridge import policy
 from bitvm_bridge.chain.node import Node
 from bitvm_bridge.dispute import assertion as asserting
-from bitvm_bridge.errors import BridgeError, NodeRejected
+from bitvm_bridge.errors import BadInput, BridgeError, NodeRejected
 from bitvm_bridge.keys import Role, Seed
 from bitvm_bridge.linter import check
 from bitvm_bridge.params import Params
-from bitvm_bridge.program import ProgramSpec
+from bitvm_bridge.program import Program, ProgramSpec
 from bitvm_bridge.protocol import Request, wallet_script
 from bitvm_bridge.roles import challenger, committee, depositor, operator, withdrawer
 from bitvm_bridge.setup import DepositSetup, InstanceSetup
@@ -93,6 +93,8 @@ class Stage:
     params: Params
     spec: ProgramSpec
     tell: Tell
+    proof: bytes | None = None
+    """What the operator hands in to the program."""
     fee_rate: float = 2.0
     steps: list[Step | Refusal] = field(default_factory=list)
     confirmed: list[Transaction] = field(default_factory=list)
@@ -139,6 +141,13 @@ class Stage:
             name = f"{prepared.name} fee"
             self._note(Step(*_measure(name, prepared.child.tx, prepared.child.fee), height, "child that pays the fee"))
         return height
+
+    def honest(self, setup: InstanceSetup) -> tuple[bytes, ...]:
+        """The values of a claim that is right. Raises BadInput where the stage's proof does not verify."""
+        run = setup.program.run(setup.program.read_input(self.proof))
+        if run.failed is not None:
+            raise BadInput("--proof", "the one given", f"a proof that verifies ({run.reason})")
+        return run.values
 
     def refused(self, prepared: Prepared, meaning: str) -> None:
         """The node must refuse this now. Raises BridgeError where it does not."""
@@ -278,7 +287,7 @@ def challenged(stage: Stage) -> None:
     stage.mine_to(height + stage.params.happy_csv)
     stage.refused(operator.happy_take(stage.wallets[Role.OPERATOR], bundle), "the challenge spent what it needs")
     sent = _assert(
-        stage, bundle.setup, bundle.setup.program.run(), "the operator reveals every step of its computation"
+        stage, bundle.setup, stage.honest(bundle.setup), "the operator reveals every step of its computation"
     )
     _nothing_to_disprove(stage, bundle, sent)
     take = operator.unhappy_take(stage.wallets[Role.OPERATOR], bundle)
@@ -300,7 +309,8 @@ def fraud(stage: Stage) -> None:
     bundle = set_up(stage)
     height = kick_off(stage, bundle.setup, "the operator claims although it paid nobody")
     stage.confirm(challenger.challenge(stage.wallets[Role.CHALLENGER], bundle), "a challenger pays to see the proof")
-    sent = _assert(stage, bundle.setup, lie(bundle.setup), "the operator asserts a computation with one wrong step")
+    values = lie(bundle.setup.program, stage.honest(bundle.setup))
+    sent = _assert(stage, bundle.setup, values, "the operator asserts a computation with one wrong step")
     assertion = asserting.read(bundle.setup, [sent])
     prepared = challenger.disprove(stage.wallets[Role.CHALLENGER], bundle, assertion)
     stage.confirm(prepared, "the wrong step is proved on Bitcoin: half the bond burns, the rest is the challenger's")
@@ -308,15 +318,22 @@ def fraud(stage: Stage) -> None:
     stage.refused(operator.unhappy_take(stage.wallets[Role.OPERATOR], bundle), "the disproof spent what it needs")
 
 
-def lie(setup: InstanceSetup, wrong: int | None = None) -> list[bytes]:
-    """An assertion whose step `wrong` (default: the middle one) is wrong; its later steps follow from that."""
-    values: list[bytes] = []
-    chunks = setup.program.chunks
-    wrong = len(chunks) // 2 if wrong is None else wrong
-    for index, chunk in enumerate(chunks):
-        value = chunk.execute([values[i] for i in chunk.inputs])
-        values.append(bytes([value[0] ^ 1]) + value[1:] if index == wrong else value)
-    return values
+def lie(program: Program, honest: Sequence[bytes], chunk: str | None = None) -> tuple[bytes, ...]:
+    """The honest values but for one bit of what a chunk produces (default: the middle one that produces a value).
+
+    Raises BadInput for an unknown chunk, and for one that only checks.
+    """
+    slots = {item.name: item.output for item in program.chunks if item.output is not None}
+    name = list(slots)[len(slots) // 2] if chunk is None else chunk
+    if name not in slots:
+        raise BadInput("chunk", name, f"a chunk of {program.name} that produces a value")
+    slot = slots[name]
+    return (*honest[:slot], flip(honest[slot]), *honest[slot + 1 :])
+
+
+def flip(value: bytes) -> bytes:
+    """The same value but for its lowest bit."""
+    return bytes([value[0] ^ 1]) + value[1:]
 
 
 def silent(stage: Stage) -> None:

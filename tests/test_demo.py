@@ -15,7 +15,7 @@ from bitvm_bridge.keys import Role
 from bitvm_bridge.params import DUST, Params
 from bitvm_bridge.policy import MAX_STANDARD_WEIGHT
 from bitvm_bridge.program import parse_program
-from bitvm_bridge.program.base import VALUE_BITS
+from bitvm_bridge.program.base import DIGEST_BITS
 from bitvm_bridge.roles import operator
 from bitvm_bridge.transaction import TxOut
 from bitvm_bridge.wallet import Prepared
@@ -25,7 +25,7 @@ from scripts_tapleaf.winternitz import bundle_capacity
 from tests.cli.bridge import PROGRAM
 
 PARAMS = Params()
-CONNECTORS = -(-parse_program(PROGRAM).value_count // bundle_capacity(VALUE_BITS))
+CONNECTORS = -(-len(parse_program(PROGRAM).values) // bundle_capacity(DIGEST_BITS))
 """Assert connectors of an instance."""
 ASKED = PARAMS.peg_in * 99 // 100
 """sat that the withdrawing user gets."""
@@ -232,13 +232,13 @@ def test_a_transaction_that_should_be_accepted(stage: Stage) -> None:
     assert stage.steps == before
 
 
-def test_a_lie_is_wrong_in_one_step_only(stage: Stage) -> None:
+def test_a_lie_is_one_wrong_value(stage: Stage) -> None:
     setup = set_up(stage).setup
-    told, honest = lie(setup), setup.program.run()
+    told, honest = lie(setup.program, setup.program.run(()).values), setup.program.run(()).values
     middle = len(honest) // 2
-    assert setup.program.first_wrong(told) == middle
+    assert setup.program.first_wrong(told).chunk == middle
     assert [one == other for one, other in zip(told, honest, strict=True)] == [
-        index < middle for index in range(len(honest))
+        index != middle for index in range(len(honest))
     ]
 
 

@@ -38,7 +38,7 @@ def chain_of(length: int) -> InstanceSetup:
 
 @cache
 def honest(length: int) -> Assertion:
-    return sign_values(chain_of(length), chain_of(length).program.run())
+    return sign_values(chain_of(length), chain_of(length).program.run(()).values)
 
 
 @cache
@@ -109,7 +109,7 @@ OTHERS = {
 def test_assertion_of_another_instance(name: str) -> None:
     """It spends other outputs; moved onto these, its keys or its script do not fit."""
     seed = builders.OTHER_OPERATOR if name == "operator" else builders.SEEDS[Role.OPERATOR]
-    other = assert_tx(OTHERS[name], sign_values(OTHERS[name], OTHERS[name].program.run(), seed))
+    other = assert_tx(OTHERS[name], sign_values(OTHERS[name], OTHERS[name].program.run(()).values, seed))
     refused(4, other, r"^assertion: no transaction given spends KickOff\.assertion_0$")
     txin = replace(honest_tx(4).inputs[0], witness=other.inputs[0].witness)
     moved = replace(honest_tx(4), inputs=(txin,))
@@ -207,7 +207,8 @@ def test_annex_does_not_hide_an_assertion() -> None:
     setup = chain_of(4)
     for wrong in range(4):
         proved(setup, confirmed(setup, items_of(setup, lie(setup, wrong)), (ANNEX,)), wrong)
-    assert asserting.read(setup, [confirmed(setup, items_of(setup, setup.program.run()), (ANNEX,))]) == honest(4)
+    right = confirmed(setup, items_of(setup, setup.program.run(()).values), (ANNEX,))
+    assert asserting.read(setup, [right]) == honest(4)
 
 
 def test_only_an_annex_is_skipped() -> None:
@@ -250,7 +251,7 @@ def test_correct_assertion_cannot_be_disproved(length: int) -> None:
 @pytest.mark.parametrize("length", [1, 4])
 def test_first_wrong_step_is_the_one_that_is_proved(length: int) -> None:
     setup = chain_of(length)
-    right = setup.program.run()
+    right = setup.program.run(()).values
     for wrong in range(length):
         for values in (lie(setup, wrong), [*right[:wrong], flip(right[wrong]), *right[wrong + 1 :]]):
             assertion = read(length, assert_tx(setup, sign_values(setup, values)))
@@ -323,4 +324,4 @@ def test_one_time_keys_are_fresh_for_every_instance_and_slot() -> None:
     assert len(set(keys)) == len(keys)
     other = Seed(Role.OPERATOR, b"\x23" * 32)
     with pytest.raises(VerificationFailed, match=r"^assertion_0: signature"):
-        read(4, assert_tx(chain_of(4), sign_values(chain_of(4), chain_of(4).program.run(), other)))
+        read(4, assert_tx(chain_of(4), sign_values(chain_of(4), chain_of(4).program.run(()).values, other)))

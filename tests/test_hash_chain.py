@@ -17,38 +17,39 @@ def disputes(program: Program, values: list[bytes], index: int) -> bool:
     """Does Bitcoin Core accept the dispute of chunk `index` of an assertion of these values?"""
     checks = Checks(program, KEYS)
     signatures = [winternitz.sign(secret, value) for secret, value in zip(SECRETS, values, strict=True)]
-    return spend_leaf(checks.leaf(program.chunks[index].name), checks.witness(index, values, signatures))
+    items = checks.witness(index, program.run(()), values, signatures)
+    return spend_leaf(checks.leaf(program.chunks[index].name), items)
 
 
 @pytest.mark.parametrize("rounds", [1, 2, MAX_ROUNDS])
 def test_a_wrong_link_can_be_disputed_and_a_right_one_cannot(rounds: int) -> None:
     program = HashChainSpec(3, rounds).specialise(INSTANCE)
-    honest = list(program.run())
+    honest = list(program.run(()).values)
     assert program.first_wrong(honest) is None
     for index in range(3):
         assert not disputes(program, honest, index)
         wrong = [*honest[:index], bytes([honest[index][0] ^ 1]) + honest[index][1:], *honest[index + 1 :]]
-        assert program.first_wrong(wrong) == index
+        assert program.first_wrong(wrong).chunk == index
         assert disputes(program, wrong, index)
 
 
 def test_values_are_digests_of_digests() -> None:
     value = blake3.digest(INSTANCE, 20)
-    for found in HashChainSpec(3, 2).specialise(INSTANCE).run():
+    for found in HashChainSpec(3, 2).specialise(INSTANCE).run(()).values:
         value = blake3.digest(blake3.digest(value, 20), 20)
         assert found == value
 
 
 def test_two_instances_have_two_chains() -> None:
     spec = HashChainSpec(3, 1)
-    assert not set(spec.specialise(INSTANCE).run()) & set(spec.specialise(bytes(32)).run())
+    assert not set(spec.specialise(INSTANCE).run(()).values) & set(spec.specialise(bytes(32)).run(()).values)
 
 
 @pytest.mark.parametrize("text", ["hash-chain", "hash-chain:8", "hash-chain:8:1"])
 def test_text_form(text: str) -> None:
     assert parse_program(text) == HashChainSpec(8, 1)
     assert str(parse_program(text)) == "hash-chain:8:1"
-    assert parse_program(text).value_count == 8
+    assert len(parse_program(text).values) == 8
 
 
 @pytest.mark.parametrize(

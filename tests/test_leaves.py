@@ -178,7 +178,7 @@ class Book:
             return replace(spend, items=self.check_items(wrong, wrong), others=useless, donors=useless)
         if entry.leaf != "commit":
             return spend
-        values = self.setup.program.run()
+        values = self.setup.program.run(()).values
         right = builders.sign_values(self.setup, values)
         false = builders.sign_values(self.setup, [builders.flip(value) for value in values])
         shuffled = Assertion(values, (*right.signatures[1:], right.signatures[0]))
@@ -191,9 +191,9 @@ class Book:
 
     def check_items(self, index: int, wrong: int | None) -> tuple[bytes, ...]:
         """Witness items of check `index` against a computation that is false from step `wrong` on."""
-        values = self.setup.program.run() if wrong is None else builders.lie(self.setup, wrong)
+        values = self.setup.program.run(()).values if wrong is None else builders.lie(self.setup, wrong)
         signatures = builders.sign_values(self.setup, values).signatures
-        return tuple(self.setup.checks.witness(index, values, signatures))
+        return tuple(self.setup.checks.witness(index, self.setup.program.run(()), values, signatures))
 
     def _other_checks(self, index: int) -> Iterator[tuple[bytes, ...]]:
         """Items for the same check that do not prove anything."""
@@ -201,7 +201,8 @@ class Book:
         yield self.check_items(index, None)
         yield from (self.check_items(index, wrong) for wrong in range(count) if wrong != index)
         values = builders.lie(elsewhere(), index)
-        yield tuple(elsewhere().checks.witness(index, values, builders.sign_values(elsewhere(), values).signatures))
+        signatures = builders.sign_values(elsewhere(), values).signatures
+        yield tuple(elsewhere().checks.witness(index, elsewhere().program.run(()), values, signatures))
 
     def _beyond(self) -> Iterator[Spend]:
         """Leaves that no transaction of the graph spends: the council's, and the anchor."""
@@ -648,7 +649,7 @@ class Play:
 
     def assertion(self) -> Assertion:
         setup = self.claim().setup
-        values = setup.program.run() if self.wrong is None else builders.lie(setup, self.wrong)
+        values = setup.program.run(()).values if self.wrong is None else builders.lie(setup, self.wrong)
         return builders.sign_values(setup, values)
 
     def council(self, name: str) -> Prepared:

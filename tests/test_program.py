@@ -33,7 +33,12 @@ def chain_of(length: int) -> InstanceSetup:
 def satisfied(setup: InstanceSetup, index: int, assertion: Assertion) -> bool:
     """Does Core accept the check of chunk `index` with all that an assertion reveals about it?"""
     name = setup.program.chunks[index].name
-    return spend_leaf(setup.checks.leaf(name), setup.checks.witness(index, assertion.values, assertion.signatures))
+    return spend_leaf(setup.checks.leaf(name), witness_of(setup, index, assertion))
+
+
+def witness_of(setup: InstanceSetup, index: int, assertion: Assertion) -> list[bytes]:
+    """The items of chunk `index`'s leaf."""
+    return setup.checks.witness(index, setup.program.run(()), assertion.values, assertion.signatures)
 
 
 def agree(setup: InstanceSetup, values: Sequence[bytes]) -> list[int]:
@@ -44,7 +49,8 @@ def agree(setup: InstanceSetup, values: Sequence[bytes]) -> list[int]:
         differs = chunk.execute([values[slot] for slot in chunk.inputs]) != values[index]
         assert satisfied(setup, index, assertion) == differs, chunk.name
         wrong += [index] * differs
-    assert setup.program.first_wrong(values) == (wrong[0] if wrong else None)
+    verdict = setup.program.first_wrong(values)
+    assert (verdict and verdict.chunk) == (wrong[0] if wrong else None)
     return wrong
 
 
@@ -53,7 +59,7 @@ def test_values_are_a_blake3_chain_from_the_instance_id(program: str) -> None:
     setup = instance_setup(program)
     _, length, rounds = program.split(":")
     value = blake3.blake3(setup.id).digest(DIGEST)
-    values = setup.program.run()
+    values = setup.program.run(()).values
     assert len(values) == int(length)
     for found in values:
         for _ in range(int(rounds)):
@@ -64,7 +70,7 @@ def test_values_are_a_blake3_chain_from_the_instance_id(program: str) -> None:
 @pytest.mark.parametrize("program", HASHED)
 def test_no_check_of_a_right_assertion_can_be_satisfied(program: str) -> None:
     setup = instance_setup(program)
-    assert agree(setup, setup.program.run()) == []
+    assert agree(setup, setup.program.run(()).values) == []
 
 
 @pytest.mark.parametrize("length", LENGTHS)
@@ -77,7 +83,7 @@ def test_one_false_step_satisfies_its_own_check_only(length: int) -> None:
 @pytest.mark.parametrize("length", LENGTHS)
 def test_one_false_value_satisfies_the_checks_on_both_sides_of_it(length: int) -> None:
     """The later steps are right by themselves: the step after the false value is wrong, too."""
-    right = chain_of(length).program.run()
+    right = chain_of(length).program.run(()).values
     for wrong in range(length):
         values = [*right[:wrong], flip(right[wrong]), *right[wrong + 1 :]]
         assert agree(chain_of(length), values) == [index for index in (wrong, wrong + 1) if index < length]
@@ -87,7 +93,7 @@ def test_one_false_value_satisfies_the_checks_on_both_sides_of_it(length: int) -
 def test_every_bit_of_a_value_counts(length: int) -> None:
     """Every limb is compared whole; bits beside limb borders and a spread of the others."""
     setup, index = chain_of(length), length - 1
-    right = setup.program.run()
+    right = setup.program.run(()).values
     for bit in sorted({*range(0, 160, 7), 28, 29, 57, 58, 86, 87, 115, 116, 144, 145, 159}):
         number = int.from_bytes(right[index], "little") ^ 1 << bit
         assert agree(setup, [*right[:index], number.to_bytes(DIGEST, "little")]) == [index]
@@ -102,7 +108,7 @@ def test_values_at_the_ends_of_their_range(length: int) -> None:
 def test_most_rounds_in_one_step() -> None:
     """Stack and weight of the largest check: Core runs it both ways."""
     setup = instance_setup(f"hash-chain:2:{MAX_ROUNDS}")
-    assert agree(setup, setup.program.run()) == []
+    assert agree(setup, setup.program.run(()).values) == []
     assert agree(setup, lie(setup, 1)) == [1]
 
 
@@ -120,9 +126,9 @@ def test_random_assertions() -> None:
 def test_right_step_stays_unprovable_whatever_the_witness_holds(index: int, stride: int) -> None:
     """Items of the best witness there is, changed in several ways: an honest operator is never slashed."""
     setup = chain_of(4)
-    assertion = sign_values(setup, setup.program.run())
+    assertion = sign_values(setup, setup.program.run(()).values)
     script = setup.checks.leaf(setup.program.chunks[index].name)
-    items = setup.checks.witness(index, assertion.values, assertion.signatures)
+    items = witness_of(setup, index, assertion)
     assert not spend_leaf(script, items)
     for position in range(0, len(items), stride):
         for changed in variants(items[position]):
@@ -158,7 +164,7 @@ def test_witnesses_are_relayed(program: str) -> None:
     setup = instance_setup(program)
     for index in range(len(setup.program.chunks)):
         assertion = sign_values(setup, lie(setup, index))
-        items = setup.checks.witness(index, assertion.values, assertion.signatures)
+        items = witness_of(setup, index, assertion)
         assert max(map(len, items)) <= MAX_STANDARD_WITNESS_ITEM
         assert all(encode_num(decode_num(item)) == item for item in items if len(item) < winternitz.CHAIN_BYTES)
 
@@ -184,23 +190,23 @@ def test_unknown_checks_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize("count", [0, 3, 5])
 def test_checks_need_a_key_for_every_value(count: int) -> None:
-    with pytest.raises(BadInput, match=rf"^Winternitz keys: '{count}' is not 4, one for each value"):
+    with pytest.raises(BadInput, match=rf"^Winternitz keys: '{count}' is not 4, one for each committed value"):
         Checks(chain_of(4).program, (chain_of(4).keys * 2)[:count])
 
 
 @pytest.mark.parametrize("count", [0, 3, 5])
 def test_first_wrong_needs_every_value(count: int) -> None:
     with pytest.raises(BadInput, match=rf"^assertion: '{count} values' is not 4 values"):
-        chain_of(4).program.first_wrong((chain_of(4).program.run() * 2)[:count])
+        chain_of(4).program.first_wrong((chain_of(4).program.run(()).values * 2)[:count])
 
 
 @pytest.mark.parametrize("values", [[b""], [bytes(19)], [bytes(21)]])
 def test_value_of_another_size_is_wrong(values: list[bytes]) -> None:
-    assert chain_of(1).program.first_wrong(values) == 0
+    assert chain_of(1).program.first_wrong(values).chunk == 0
 
 
 def test_no_two_instances_share_a_value() -> None:
-    values = [value for name in (b"\x01", b"\x02", b"") for value in HashChain(name, 4, 1).run()]
+    values = [value for name in (b"\x01", b"\x02", b"") for value in HashChain(name, 4, 1).run(()).values]
     assert len(set(values)) == len(values)
 
 
@@ -213,13 +219,13 @@ def test_specs_and_their_text(text: str, length: int, rounds: int) -> None:
     assert spec == HashChainSpec(length, rounds)
     assert str(spec) == f"hash-chain:{length}:{rounds}"
     assert parse_program(str(spec)) == spec
-    assert spec.value_count == length
+    assert len(spec.values) == length
 
 
 def test_spec_makes_the_program_of_an_instance() -> None:
     program = HashChainSpec(3, 2).specialise(b"\x07" * 32)
-    assert program.run() == HashChain(b"\x07" * 32, 3, 2).run()
-    assert program.run() != HashChainSpec(3, 2).specialise(b"\x08" * 32).run()
+    assert program.run(()).values == HashChain(b"\x07" * 32, 3, 2).run(()).values
+    assert program.run(()).values != HashChainSpec(3, 2).specialise(b"\x08" * 32).run(()).values
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def late(chain: tuple[Node, Wallet]) -> Claim:
     found = Claim(stage, set_up(stage))
     stage.confirm(operator.kick_off(stage.wallets[Role.OPERATOR], found.setup), "")
     stage.confirm(challenger.challenge(stage.wallets[Role.CHALLENGER], found.bundle), "")
-    stage.confirm(found.reveal(lie(found.setup)), "")
+    stage.confirm(found.reveal(lie(found.setup.program, found.setup.program.run(()).values)), "")
     stage.mine(PARAMS.forfeit_csv)
     return found
 
@@ -225,7 +225,7 @@ def test_the_claim_coin_is_exact(claim: Claim) -> None:
 
 def test_an_assertion_cannot_be_moved(claim: Claim) -> None:
     """Its one-time signatures are public from the moment it is broadcast; the operator's signature binds them."""
-    prepared = claim.reveal(claim.setup.program.run())
+    prepared = claim.reveal(claim.setup.program.run(()).values)
     assert prepared.test(claim.node).reason == ""
     thief = claim.wallet(Role.CHALLENGER)
     outputs = tuple(TxOut(out.amount, thief.script_pubkey) for out in prepared.tx.outputs)
@@ -234,7 +234,7 @@ def test_an_assertion_cannot_be_moved(claim: Claim) -> None:
 
 
 def test_an_assertion_reads_back(claim: Claim) -> None:
-    values = tuple(lie(claim.setup))
+    values = tuple(lie(claim.setup.program, claim.setup.program.run(()).values))
     found = asserting.read(claim.setup, [claim.reveal(values).tx])
     assert found.values == values
 
@@ -267,7 +267,7 @@ def test_the_burn_is_fixed_and_the_reward_is_free(late: Claim) -> None:
 
 
 def test_disprove_spends_nothing_of_a_right_assertion(claim: Claim) -> None:
-    assertion = asserting.read(claim.setup, [claim.reveal(claim.setup.program.run()).tx])
+    assertion = asserting.read(claim.setup, [claim.reveal(claim.setup.program.run(()).values).tx])
     with pytest.raises(BridgeError, match="the assertion is correct"):
         challenger.disprove(claim.wallet(Role.CHALLENGER), claim.bundle, assertion)
 

@@ -74,7 +74,7 @@ class Play:
             case "UnhappyTake":
                 return operator.unhappy_take(wallets[Role.OPERATOR], self.bundle)
             case "Assert":
-                return self.answer(self.setup.program.run())
+                return self.answer(self.setup.program.run(()).values)
             case "Disprove":
                 (entry, *_) = self.setup.graph["Assert"].inputs
                 found = self.stage.node.spender(entry.source.outpoint)
@@ -234,7 +234,7 @@ def test_an_assertion_in_its_last_block(play: Play) -> None:
 def test_a_wrong_answer(play: Play) -> None:
     height = play.send("KickOff")
     play.send("Challenge")
-    play.stage.confirm(play.answer(lie(play.setup)), "")
+    play.stage.confirm(play.answer(lie(play.setup.program, play.setup.program.run(()).values)), "")
     assert play.now().state == "Assert"
     assert play.duties() == {
         "CooperativePayout": Duty("CooperativePayout", COMMITTEE, height, height + WC + WA + WD),
@@ -249,7 +249,7 @@ def test_a_wrong_answer(play: Play) -> None:
 def test_a_disproof_in_its_last_block(play: Play) -> None:
     play.send("KickOff")
     play.send("Challenge")
-    play.stage.confirm(play.answer(lie(play.setup)), "")
+    play.stage.confirm(play.answer(lie(play.setup.program, play.setup.program.run(()).values)), "")
     deadline = play.duties()["Disprove"].deadline
     assert deadline is not None
     take = play.make("UnhappyTake")

@@ -14,7 +14,10 @@ from scripts_tapleaf.script import ScriptError
 
 @dataclass(frozen=True)
 class Assertion:
-    """The value of every chunk (20 bytes each) and the one-time signature of each (witness items, deepest first)."""
+    """Every committed value and the one-time signature of each (witness items, deepest first).
+
+    A value has the size that the program declares, and one byte more where its signature is of no message.
+    """
 
     values: tuple[bytes, ...]
     signatures: tuple[tuple[bytes, ...], ...]
@@ -23,8 +26,8 @@ class Assertion:
 def sign(setup: InstanceSetup, winternitz_seed: bytes, values: Sequence[bytes]) -> Assertion:
     """Sign every value under its key. The caller must have bound the values in its store first: keys sign once."""
     signatures = []
-    for slot, value in enumerate(values):
-        secret = winternitz.derive_secret(winternitz_seed, setup.id, slot)
+    for slot, (key, value) in enumerate(zip(setup.keys, values, strict=True)):
+        secret = winternitz.derive_secret(winternitz_seed, setup.id, slot, key.bits)
         signatures.append(tuple(winternitz.sign(secret, value)))
     return Assertion(tuple(values), tuple(signatures))
 

@@ -12,25 +12,32 @@ from bitvm_bridge.transaction import Transaction, TxOut
 
 @dataclass(frozen=True)
 class Proof:
-    """Why an assertion is wrong: the chunk, what it claims, what its inputs really give, and the witness items."""
+    """Why an assertion is wrong: the chunk, the reason in words, and the witness items that prove it.
+
+    `claimed` and `computed` are the chunk's value as asserted and as it is; None where the chunk cannot be computed.
+    """
 
     leaf: str
-    claimed: bytes
-    computed: bytes
+    reason: str
+    claimed: bytes | None
+    computed: bytes | None
     items: tuple[bytes, ...]
 
 
 def prove(setup: InstanceSetup, assertion: Assertion) -> Proof:
     """The proof against the first wrong chunk. Raises BridgeError where the assertion is correct."""
-    index = setup.program.first_wrong(assertion.values)
-    if index is None:
+    verdict = setup.program.first_wrong(assertion.values)
+    if verdict is None:
         raise BridgeError("disprove: the assertion is correct, no check of it can be satisfied")
+    index, reason, run = verdict
     chunk = setup.program.chunks[index]
+    output = None if run.failed == index else chunk.output
     return Proof(
         leaf=chunk.name,
-        claimed=assertion.values[index],
-        computed=chunk.execute([assertion.values[i] for i in chunk.inputs]),
-        items=tuple(setup.checks.witness(index, assertion.values, assertion.signatures)),
+        reason=reason,
+        claimed=None if output is None else assertion.values[output],
+        computed=None if output is None else run.values[output],
+        items=tuple(setup.checks.witness(index, run, assertion.values, assertion.signatures)),
     )
 
 

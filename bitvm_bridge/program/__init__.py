@@ -3,18 +3,31 @@
 from typing import Final, Protocol
 
 from bitvm_bridge.errors import BadInput
-from bitvm_bridge.program.base import Checks, Chunk, Program
+from bitvm_bridge.program.base import Checks, Chunk, Program, Run, Value, Verdict, check_keys, differ
 from bitvm_bridge.program.hash_chain import HashChain, HashChainSpec
 
-__all__ = ["Checks", "Chunk", "HashChain", "HashChainSpec", "Program", "ProgramSpec", "parse_program"]
+__all__ = [
+    "Checks",
+    "Chunk",
+    "HashChain",
+    "HashChainSpec",
+    "Program",
+    "ProgramSpec",
+    "Run",
+    "Value",
+    "Verdict",
+    "check_keys",
+    "differ",
+    "parse_program",
+]
 
 
 class ProgramSpec(Protocol):
     """A program before it is bound to an instance; its text form is part of the instance id."""
 
     @property
-    def value_count(self) -> int:
-        """How many values an operator commits to."""
+    def values(self) -> tuple[Value, ...]:
+        """What an operator commits to."""
 
     def specialise(self, instance_id: bytes) -> Program:
         """The program of one instance."""

@@ -10,14 +10,15 @@ from functools import cache
 from typing import Final, Self
 
 from bitvm_bridge.errors import BadInput
-from bitvm_bridge.program.base import LIMBS, VALUE_BITS, Chunk, Program
+from bitvm_bridge.program.base import DIGEST_BITS, Chunk, Program, Run, Value, differ
 from scripts_tapleaf import blake3, winternitz
 from scripts_tapleaf.script import num
 
 MAX_LENGTH: Final = 4_096
 MAX_ROUNDS: Final = 64
 """A leaf of this many rounds stays well under the weight that fits a block template."""
-DIGEST_SIZE: Final = VALUE_BITS // 8
+DIGEST_SIZE: Final = DIGEST_BITS // 8
+LIMBS: Final = winternitz.limb_count(DIGEST_BITS)
 
 
 @dataclass(frozen=True)
@@ -26,20 +27,23 @@ class Link(Chunk):
 
     name: str
     inputs: tuple[int, ...]
+    output: int
     rounds: int
     start: bytes | None = None
 
     def execute(self, inputs: Sequence[bytes]) -> bytes:
+        """The value (20 bytes) that these input values give."""
         (value,) = inputs if self.start is None else (self.start,)
         for _ in range(self.rounds):
             value = blake3.digest(value, DIGEST_SIZE)
         return value
 
-    def body(self) -> bytes:
-        if self.start is not None:
-            limbs = winternitz.to_limbs(self.execute([]))
-            return b"".join(num(limb) for limb in reversed(limbs))
-        return _hash() * self.rounds
+    def script(self) -> bytes:
+        """The hashes, and whether their result differs from what is claimed."""
+        if self.start is None:
+            return _hash() * self.rounds + differ(LIMBS)
+        limbs = winternitz.to_limbs(self.execute([]))
+        return b"".join(num(limb) for limb in reversed(limbs)) + differ(LIMBS)
 
 
 @cache
@@ -52,13 +56,37 @@ class HashChain(Program):
     """A chain of `length` links of `rounds` hashes each."""
 
     name = "hash-chain"
+    raw_count = 0
 
     def __init__(self, instance_id: bytes, length: int, rounds: int) -> None:
         _check("length", length, MAX_LENGTH)
         _check("rounds", rounds, MAX_ROUNDS)
         start = blake3.digest(instance_id, DIGEST_SIZE)
-        first = Link("link_0", (), rounds, start)
-        self.chunks = (first, *(Link(f"link_{index}", (index - 1,), rounds) for index in range(1, length)))
+        self.values = _values(length)
+        self.links = (
+            Link(self.values[0].name, (), 0, rounds, start),
+            *(Link(self.values[index].name, (index - 1,), index, rounds) for index in range(1, length)),
+        )
+        self.chunks = self.links
+
+    def run(self, raw: Sequence[bytes]) -> Run:
+        """Every link's value; nothing is handed in, and nothing can fail."""
+        if raw:
+            raise BadInput("hash chain input", f"{len(raw)} values", "none: it starts at the instance id")
+        values: list[bytes] = []
+        for link in self.links:
+            values.append(link.execute([values[index] for index in link.inputs]))
+        return Run(tuple(values))
+
+    def read_input(self, document: bytes | None) -> tuple[bytes, ...]:
+        """No raw values. Raises BadInput for any document."""
+        if document is not None:
+            raise BadInput("--proof", f"{len(document)} bytes", "an input of hash-chain, which takes none")
+        return ()
+
+
+def _values(length: int) -> tuple[Value, ...]:
+    return tuple(Value(f"link_{index}", DIGEST_BITS) for index in range(length))
 
 
 def _check(field: str, value: int, most: int) -> None:
@@ -78,9 +106,9 @@ class HashChainSpec:
         _check("rounds", self.rounds, MAX_ROUNDS)
 
     @property
-    def value_count(self) -> int:
-        """How many values an operator commits to."""
-        return self.length
+    def values(self) -> tuple[Value, ...]:
+        """What an operator commits to: the value of every link."""
+        return _values(self.length)
 
     def __str__(self) -> str:
         return f"{HashChain.name}:{self.length}:{self.rounds}"

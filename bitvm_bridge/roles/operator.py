@@ -21,8 +21,8 @@ def one_time_keys(
     """The Winternitz public key of every value that the program commits to."""
     instance = bind(deposit, operator, spec)
     return tuple(
-        winternitz.public_key(winternitz.derive_secret(winternitz_seed, instance, slot))
-        for slot in range(spec.value_count)
+        winternitz.public_key(winternitz.derive_secret(winternitz_seed, instance, slot, value.bits))
+        for slot, value in enumerate(spec.values)
     )
 
 

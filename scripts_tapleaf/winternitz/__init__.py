@@ -29,7 +29,7 @@ from scripts_tapleaf.winternitz.keys import (
     sign,
     sign_number,
 )
-from scripts_tapleaf.winternitz.scripts import bundle_capacity, check_script, read_script
+from scripts_tapleaf.winternitz.scripts import bundle_capacity, check_script, fit_one_leaf, read_script
 
 __all__ = [
     "CHAIN_BYTES",
@@ -41,6 +41,7 @@ __all__ = [
     "bundle_capacity",
     "check_script",
     "derive_secret",
+    "fit_one_leaf",
     "limb_count",
     "public_key",
     "read_script",

@@ -78,15 +78,21 @@ def bundle_capacity(bits: int) -> int:
     return (MAX_STACK_ITEMS - scheme(bits).chains - STACK_WORK) // witness_item_count(bits)
 
 
+def fit_one_leaf(bits: Sequence[int]) -> bool:
+    """Can one leaf check signatures of messages of these sizes? All their items wait beside the largest pool."""
+    total = sum(map(witness_item_count, bits))
+    return total + max(scheme(size).chains for size in bits) + STACK_WORK <= MAX_STACK_ITEMS
+
+
 def check_script(keys: Sequence[PublicKey]) -> bytes:
     """Verify one signature for each key and leave nothing; the first key's items are uppermost.
 
-    At most `bundle_capacity` keys; nothing but one operator's signature may lie below the items, and the caller's next
+    As many keys as `fit_one_leaf`; nothing but one operator's signature may lie below the items, and the caller's next
     opcode must check it. Raises ScriptError for too many keys or none.
     """
-    total = sum(witness_item_count(key.bits) for key in keys)
-    if not keys or total + max(scheme(key.bits).chains for key in keys) + STACK_WORK > MAX_STACK_ITEMS:
+    if not keys or not fit_one_leaf([key.bits for key in keys]):
         raise ScriptError(f"check_script: {len(keys)} signatures, expected 1 to as many as fit 1,000 stack items")
+    total = sum(witness_item_count(key.bits) for key in keys)
     return b"".join((OP_TOALTSTACK * total, *map(_check, reversed(keys))))
 
 

@@ -197,7 +197,7 @@ INPUTS: list[tuple[tuple[str, ...], int, str]] = [
     (("operator", "join", "DEPOSIT", "--program", "sudoku:9"), 2, "program: 'sudoku:9' .*hash-chain"),
     (("operator", "join", "DEPOSIT", "--program", "hash-chain:0"), 2, "length: '0' .*1 to"),
     (("operator", "join", "DEPOSIT", "--program", "hash-chain:1:2:3"), 2, "program: 'hash-chain:1:2:3'"),
-    (("operator", "assert", "INSTANCE", "--lie", "link_9999"), 2, "check: 'link_9999' .*hash-chain"),
+    (("operator", "assert", "INSTANCE", "--lie", "link_9999"), 2, "chunk: 'link_9999' .*hash-chain"),
     (("challenger", "assert-timeout", "INSTANCE", "--index", "99"), 2, "transaction: 'AssertTimeout_99'"),
     (("demo", "tragedy"), 2, "story: 'tragedy' .*happy, challenged, fraud, silent, refund"),
     (("demo", "--bitcoind", "/usr/bin/bitcoind"), 2, "--bitcoind: '/usr/bin/bitcoind' .*--node bitcoind"),
