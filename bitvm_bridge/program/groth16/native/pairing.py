@@ -6,6 +6,8 @@ the final exponentiation kills them.
 """
 
 from collections.abc import Iterable, Iterator
+from functools import reduce
+from itertools import chain, islice
 from typing import Final, NamedTuple
 
 from bitvm_bridge.program.groth16.native.curve import G1, G2, LOOP, chord, g2_neg, g2_third, psi, tangent
@@ -96,20 +98,12 @@ def lines(point: G2) -> tuple[Line, ...]:
 
 def miller_loop(pairs: Iterable[tuple[G1, G2]]) -> Fq12:
     """The product of the Miller loops of finite points, up to a factor in Fq6*."""
-    evaluated = [[line.at(p) for line in lines(q)] for p, q in pairs]
-    columns = zip(*evaluated, strict=True)
+    walks = [iter([line.at(p) for line in lines(q)]) for p, q in pairs]
     f = FQ12_ONE
     for digit in LOOP_NAF[1:]:
-        f = fq12_square(f)
-        for _ in range(2 if digit else 1):
-            f = _product(f, next(columns))
-    return _product(f, (value for column in columns for value in column))
-
-
-def _product(start: Fq12, factors: Iterable[Fq12]) -> Fq12:
-    for factor in factors:
-        start = fq12_mul(start, factor)
-    return start
+        values = chain.from_iterable(islice(walk, 2 if digit else 1) for walk in walks)
+        f = reduce(fq12_mul, values, fq12_square(f))
+    return reduce(fq12_mul, chain.from_iterable(walks), f)
 
 
 def final_exponentiation(f: Fq12) -> Fq12:

@@ -14,6 +14,7 @@ from bitvm_bridge.program.groth16.native.curve import LOOP
 from bitvm_bridge.program.groth16.native.field import (
     FQ6_ONE,
     FQ6_ZERO,
+    FQ12_ONE,
     FQ12_ZERO,
     Fq6,
     Fq12,
@@ -26,11 +27,13 @@ from bitvm_bridge.program.groth16.native.field import (
     fq12_inverse,
     fq12_mul,
     fq12_pow,
+    fq12_square,
 )
 
 LAMBDA: Final = LOOP + P - P**2 + P**3
 _COFACTOR: Final = (P**12 - 1) // (27 * R)
 _EXPONENT: Final = 27 * pow(27 * LAMBDA, -1, _COFACTOR)
+"""The e above."""
 
 
 class Residue(NamedTuple):
@@ -47,9 +50,23 @@ def to_the_lambda(c: Fq12) -> Fq12:
     return fq12_mul(fq12_mul(loop, odd), fq12_inverse(fq12_frobenius(c, 2)))
 
 
+def _power(f: Fq12, exponent: int) -> Fq12:
+    """f^exponent for an exponent from 0 to P¹² − 1: its digits in base P are powers of the images under Frobenius, and
+    these share their squarings.
+    """
+    digits = [(fq12_frobenius(f, place), exponent // P**place % P) for place in range(12)]
+    result = FQ12_ONE
+    for bit in reversed(range(P.bit_length())):
+        result = fq12_square(result)
+        for image, digit in digits:
+            if digit >> bit & 1:
+                result = fq12_mul(result, image)
+    return result
+
+
 def residue(f: Fq12) -> Residue:
     """The witness that f^((P¹² − 1)/R) = 1. Raises VerificationFailed where f is zero or its power is not one."""
-    root = fq12_pow(f, _EXPONENT)
+    root = _power(f, _EXPONENT)
     if root == FQ12_ZERO:
         raise VerificationFailed("pairing check: the product of the Miller loops is zero")
     scale, rest = fq12_mul(to_the_lambda(root), fq12_inverse(f))

@@ -54,7 +54,7 @@ class VerifyingKey:
         """
         for index, value in constants.items():
             if not 0 <= index < self.input_count:
-                raise BadInput("index of a constant input", index, f"below {self.input_count}, the number of inputs")
+                raise BadInput("index of a constant input", index, f"a whole number from 0 to {self.input_count - 1}")
             _check_input(index, value)
         first = g1_msm([(self.ic[0], 1), *((self.ic[index + 1], value) for index, value in constants.items())])
         if first is None:
@@ -89,7 +89,7 @@ def check_inputs(key: VerifyingKey, inputs: Sequence[int]) -> None:
 
 def _check_input(index: int, value: int) -> None:
     if not 0 <= value < R:
-        raise BadInput(f"public input {index}", value, "a number from 0 to R − 1")
+        raise BadInput(f"public input {index}", value, "a whole number from 0 to R − 1")
 
 
 def _check_g1(field: str, point: G1) -> None:
