@@ -1,5 +1,5 @@
 """The residue witness: a product of Miller loops passes the final exponentiation exactly where it is, up to a factor
-that the exponentiation kills, a power with exponent λ ("On Proving Pairings", ePrint 2024/640, section 4.3).
+that the exponentiation kills, a power with exponent λ ("On Proving Pairings", ePrint 2024/640, algorithm 5).
 
 λ = LOOP + P − P² + P³ is a multiple of R, so c^λ costs one more operand in the Miller loop and three Frobenius maps.
 The paper takes cube roots. There is a shorter way: Fq12* is cyclic of order 27·R·n with n prime to 3, R and λ, and a
