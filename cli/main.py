@@ -12,7 +12,7 @@ from platformdirs import user_data_path
 from bitvm_bridge import __version__
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.params import Network
-from cli import bench, challenger, committee, demo, depositor, instance, node, operator, withdrawer
+from cli import bench, challenger, committee, demo, depositor, instance, node, operator, program, withdrawer
 from cli.app import BITCOIND, EMBEDDED, App, RpcOptions, read_file, refusals_exit, refuse
 
 EPILOG = """\b
@@ -135,6 +135,7 @@ for group in (
     committee.committee,
     challenger.challenger,
     instance.instance,
+    program.program,
     node.node,
     demo.demo,
     bench.bench,
