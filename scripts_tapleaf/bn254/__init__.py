@@ -1,0 +1,1 @@
+"""Arithmetic of the pairing curve BN254 in tapscript."""

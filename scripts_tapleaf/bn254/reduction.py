@@ -1,0 +1,276 @@
+"""A sum of many small terms at many bit positions, reduced modulo p without a hint: quotient and remainder computed.
+
+`N = Σ term · 2^position` is evaluated from its top bit down in one register: `DUP ADD` for each bit, then the terms
+that belong there. Nothing is carried and no column is kept. Down to bit 224 the register is kept small by choosing
+digits of the quotient in base 4: at every second bit the multiple d·U nearest to the register is taken away, d from −2
+to 2, where U = round(p / 2^224). Eleven digits make a limb of q. What of q·p lies below bit 224 is taken away later,
+as further terms, when the limb is complete: p is constant, so that a limb of q costs one addition for each digit of
+p's non-adjacent form. From bit 223 down the register is N − q·p, and the same rule with U = 2^29 reads off the result.
+
+Whatever digits are chosen, `N = q·p + r` holds exactly, because an addition is exact or fails the script: a bound that
+is wrong could make a script fail, never lie. That it does not fail is proved when it is written (`_Bounds`): after a
+choice the register is at most U/2, two bits on it is at most 2U and the terms of these two bits, and the next choice
+succeeds if that is at most 2½ U.
+
+A term is a limb of a sum that is added, a limb of q, or a look-up in a table of multiples. A look-up finds its entry by
+depth: in a table block limb l lies one item above limb l + 1, and the stack becomes one item higher each time the walk
+leaves a column of 22 bits, so that one number, `Walk.lookup_number`, serves all limbs of a digit.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Final, NamedTuple
+
+from scripts_tapleaf.bn254.constants import LIMB_BITS, LIMBS, MAX_OPERAND, Bounds, P, signed_digits
+from scripts_tapleaf.bn254.writer import Writer
+from scripts_tapleaf.script import (
+    OP_0,
+    OP_2DUP,
+    OP_ABS,
+    OP_ADD,
+    OP_DROP,
+    OP_DUP,
+    OP_ELSE,
+    OP_ENDIF,
+    OP_EQUALVERIFY,
+    OP_GREATERTHANOREQUAL,
+    OP_IF,
+    OP_LESSTHAN,
+    OP_NEGATE,
+    OP_OVER,
+    OP_PICK,
+    OP_ROT,
+    OP_SUB,
+    OP_SWAP,
+    ScriptError,
+    num,
+)
+
+QUOTIENT_BIT: Final = 224
+"""The register is here when the last digit of the quotient is chosen."""
+QUOTIENT_UNIT: Final = (P + (1 << QUOTIENT_BIT - 1)) >> QUOTIENT_BIT
+RESULT_BITS: Final = 29
+RESULT_UNIT: Final = 1 << RESULT_BITS
+LIMB_DIGITS: Final = LIMB_BITS // 2
+LIMB_BOUND: Final = 2 * (4**LIMB_DIGITS - 1) // 3
+"""Magnitude of eleven digits from −2 to 2."""
+_PHASE: Final = QUOTIENT_BIT % LIMB_BITS
+_TOP_RESULT_DIGIT: Final = (QUOTIENT_BIT - 1 + RESULT_BITS) // 2
+_LAST_RESULT_DIGIT: Final = (RESULT_BITS + 1) // 2
+"""The last digit that is chosen while there are still terms to come; what is below is read off at bit 0."""
+
+
+def column(bit: int) -> int:
+    """The column of 22 bits that a bit lies in; a limb of q is complete at the lowest bit of a column."""
+    return (bit - _PHASE) // LIMB_BITS
+
+
+@cache
+def deferred_digits() -> tuple[tuple[int, int], ...]:
+    """(position, ±1) of p − U·2^224."""
+    return tuple(signed_digits(P - (QUOTIENT_UNIT << QUOTIENT_BIT)))
+
+
+class Term(NamedTuple):
+    """An item added (sign 1) or taken away (−1) at a bit: its place, and the largest magnitude it has."""
+
+    place: int
+    bit: int
+    sign: int
+    bound: int
+
+
+@dataclass(frozen=True)
+class Lookups:
+    """Digits at bits 0, 2, 4, …: the place of each one's number, and bounds of the entries of the tables by limb."""
+
+    places: Sequence[int]
+    entries: Sequence[int]
+
+    def terms(self) -> Iterator[tuple[int, int, int]]:
+        """(bit, place, bound) of every look-up."""
+        for digit, place in enumerate(self.places):
+            for limb, bound in enumerate(self.entries):
+                yield 2 * digit + LIMB_BITS * limb, place, bound
+
+
+class Walk:
+    """One reduction. `magnitude` is the largest |N|; a zero check and not a result is written where `is_zero`."""
+
+    def __init__(
+        self, writer: Writer, lookups: Lookups | None, terms: Sequence[Term], magnitude: int, *, is_zero: bool = False
+    ) -> None:
+        self._writer = writer
+        self._lookups = lookups
+        self._is_zero = is_zero
+        self._terms: dict[int, list[tuple[int, bytes]]] = {}
+        load: dict[int, int] = {}
+        for bit, place, bound in lookups.terms() if lookups else ():
+            self._add(bit, place, OP_PICK + OP_ADD)
+            load[bit] = load.get(bit, 0) + bound
+        for term in terms:
+            self._add(term.bit, term.place, OP_ADD if term.sign > 0 else OP_SUB)
+            load[term.bit] = load.get(term.bit, 0) + term.bound
+        self._top = max(load)
+        self._plan = _plan(load, magnitude, self._top, is_zero)
+
+    @property
+    def bounds(self) -> Bounds:
+        """Of the result."""
+        return self._plan.bounds
+
+    def write(self) -> None:
+        """Write it; the result's limbs go to the altstack, the top limb first, and nothing else is left behind."""
+        start = self._writer.height
+        self._push_constants()
+        for bit in range(self._top, -1, -1):
+            self._write_bit(bit)
+        self._finish()
+        self._writer.drop(self._writer.height - start)
+
+    def _add(self, bit: int, place: int, code: bytes) -> None:
+        self._terms.setdefault(bit, []).append((place, code))
+
+    def _push_constants(self) -> None:
+        """For both units: −d·unit for d from 2 down to −2, then the magnitudes from which d is 1 and 2."""
+        writer = self._writer
+        self._multiples: dict[int, int] = {}
+        self._thresholds: dict[int, tuple[int, int]] = {}
+        for unit in (QUOTIENT_UNIT,) if self._is_zero else (QUOTIENT_UNIT, RESULT_UNIT):
+            for digit in range(2, -3, -1):
+                if digit == 0:
+                    self._multiples[unit] = writer.height
+                writer.number(-digit * unit)
+            self._thresholds[unit] = (writer.height, writer.height + 1)
+            writer.number((unit + 1) // 2)
+            writer.number((3 * unit + 1) // 2)
+        writer.write(OP_0 + OP_0, grows=2)
+
+    def _write_bit(self, bit: int) -> None:
+        writer = self._writer
+        if bit < self._top:
+            writer.write(OP_DUP + OP_ADD)
+        for place, code in self._terms.get(bit, ()):
+            writer.pick(place)
+            writer.write(code, grows=-1)
+        digit, odd = divmod(bit - QUOTIENT_BIT, 2)
+        if not odd and 0 <= digit <= self._plan.top_digit:
+            self._choose(QUOTIENT_UNIT)
+            if digit % LIMB_DIGITS == 0:
+                self._defer(digit // LIMB_DIGITS)
+                return
+        digit, odd = divmod(bit + RESULT_BITS, 2)
+        if not odd and not self._is_zero and _LAST_RESULT_DIGIT <= digit <= _TOP_RESULT_DIGIT:
+            self._choose(RESULT_UNIT)
+            if digit % LIMB_DIGITS == 0:
+                self._save_limb()
+        if self._lookups and bit % LIMB_BITS == _PHASE:
+            writer.write(OP_0 + OP_ROT + OP_ROT, grows=1)
+
+    def _choose(self, unit: int) -> None:
+        """(limb V) → (4·limb + d, V − d·unit)"""
+        writer = self._writer
+        one, two = self._thresholds[unit]
+        writer.write(OP_DUP + OP_ABS, grows=1)
+        writer.pick(one)
+        writer.write(OP_GREATERTHANOREQUAL + OP_OVER + OP_ABS)
+        writer.pick(two)
+        writer.write(OP_GREATERTHANOREQUAL + OP_ADD, grows=-2)
+        writer.write(OP_OVER + OP_0 + OP_LESSTHAN + OP_IF + OP_NEGATE + OP_ENDIF)
+        writer.peak(2)
+        writer.write(OP_DUP + num(writer.depth(self._multiples[unit])) + OP_ADD + OP_PICK, grows=1)
+        writer.peak(1)
+        writer.write(OP_ROT + OP_ADD + OP_ROT + (OP_DUP + OP_ADD) * 2 + OP_ROT + OP_ADD + OP_SWAP, grows=-2)
+
+    def _defer(self, limb: int) -> None:
+        """A limb of q is complete: what it has below bit 224 becomes terms."""
+        place = self._writer.height - 2
+        for position, sign in deferred_digits():
+            self._add(LIMB_BITS * limb + position, place, OP_SUB if sign > 0 else OP_ADD)
+        self._writer.write(OP_0 + OP_SWAP, grows=1)
+
+    def _save_limb(self) -> None:
+        self._writer.write(OP_SWAP)
+        self._writer.to_alt()
+        self._writer.write(OP_0 + OP_SWAP, grows=1)
+
+    def _finish(self) -> None:
+        writer = self._writer
+        if self._is_zero:
+            writer.write(OP_0 + OP_EQUALVERIFY, grows=-1)
+            return
+        offset = ((self._plan.rest + (1 << LIMB_BITS - 1)) >> LIMB_BITS) + 1
+        low = 1 << LIMB_BITS - 1
+        writer.add_number(low + (offset << LIMB_BITS))
+        split(writer, (2 * offset + 1).bit_length())
+        writer.add_number(-low)
+        writer.write(OP_SWAP)
+        writer.add_number(-offset)
+        writer.write(OP_ROT + (OP_DUP + OP_ADD) * (2 * (_LAST_RESULT_DIGIT - LIMB_DIGITS)) + OP_ADD, grows=-1)
+        writer.peak(1)
+        writer.to_alt(2)
+
+
+def split(writer: Writer, bits: int) -> None:
+    """(v) → (⌊v / 2^22⌋, v mod 2^22), for 0 ≤ v < 2^(22+bits); a v out of range leaves a second item out of range."""
+    writer.write(OP_0 + OP_SWAP, grows=1)
+    for bit in reversed(range(bits)):
+        writer.write(subtract_if(1 << LIMB_BITS + bit, OP_SWAP + num(1 << bit) + OP_ADD + OP_SWAP))
+    writer.peak(3)
+
+
+def subtract_if(threshold: int, then: bytes) -> bytes:
+    """(v) → (v − threshold), and `then` is run, where v is that much; else v stays."""
+    return b"".join((num(threshold), OP_2DUP, OP_GREATERTHANOREQUAL, OP_IF, OP_SUB, then, OP_ELSE, OP_DROP, OP_ENDIF))
+
+
+class _Plan(NamedTuple):
+    """The highest digit of the quotient, bounds of the result, and the magnitude of the register at bit 0."""
+
+    top_digit: int
+    bounds: Bounds
+    rest: int
+
+
+def _plan(load: dict[int, int], magnitude: int, top: int, is_zero: bool) -> _Plan:
+    """Raises ScriptError where an operand may exceed four bytes or a digit may exceed 2."""
+    for top_digit in range((top - QUOTIENT_BIT) // 2 + 1):
+        total = dict(load)
+        for limb in range(top_digit // LIMB_DIGITS + 1):
+            bound = min(LIMB_BOUND, 2 * (4 ** (top_digit + 1 - LIMB_DIGITS * limb) - 1) // 3)
+            for position, _ in deferred_digits():
+                bit = LIMB_BITS * limb + position
+                total[bit] = total.get(bit, 0) + bound
+        plan = _simulate(total, magnitude, top, top_digit, is_zero)
+        if plan is not None:
+            return plan
+    raise ScriptError("reduction: the terms are too large for the register")
+
+
+def _simulate(load: dict[int, int], magnitude: int, top: int, top_digit: int, is_zero: bool) -> _Plan | None:
+    """The register's bound at every bit; None where it is too large."""
+    tail = sum(bound << bit for bit, bound in load.items())
+    register, remainder = 0, magnitude
+    for bit in range(top, -1, -1):
+        register = 2 * register + load.get(bit, 0)
+        tail -= load.get(bit, 0) << bit
+        known = (remainder + tail >> bit) + 1
+        if register > MAX_OPERAND:
+            return None
+        register = min(register, known)
+        digit, odd = divmod(bit - QUOTIENT_BIT, 2)
+        unit = QUOTIENT_UNIT if not odd and 0 <= digit <= top_digit else 0
+        digit, odd = divmod(bit + RESULT_BITS, 2)
+        if not odd and not is_zero and _LAST_RESULT_DIGIT <= digit <= _TOP_RESULT_DIGIT:
+            unit = RESULT_UNIT
+        if unit:
+            if 2 * register > 5 * unit - 2:
+                return None
+            register = min(register, unit // 2 + 1)
+            remainder = (register << bit) + tail
+        if bit == QUOTIENT_BIT:
+            result = remainder = 0 if is_zero else remainder
+    top_limb = (result >> LIMB_BITS * (LIMBS - 1)) + 2
+    limbs = (1 << LIMB_BITS - 1, *(LIMB_BOUND for _ in range(LIMBS - 2)), top_limb)
+    return _Plan(top_digit, Bounds(limbs, result), register)
