@@ -20,6 +20,13 @@ MAX_FEE_RATE: Final = 1_000.0
 """sat per vB: above this a fee is taken for a mistake."""
 
 
+def check_fee_rate(rate: float) -> float:
+    """The rate (sat/vB). Raises BadInput for none, and for one that is a mistake."""
+    if not 0 < rate <= MAX_FEE_RATE:
+        raise BadInput("fee rate", rate, f"above 0 and at most {MAX_FEE_RATE:g} sat/vB")
+    return rate
+
+
 @dataclass(frozen=True)
 class Funded:
     """A transaction whose inputs cover its outputs and its fee; `spent` has the output of each input."""
@@ -88,8 +95,7 @@ class Wallet:
     reserved: frozenset[OutPoint] = frozenset()
 
     def __post_init__(self) -> None:
-        if not 0 < self.fee_rate <= MAX_FEE_RATE:
-            raise BadInput("fee rate", self.fee_rate, f"above 0 and at most {MAX_FEE_RATE:g} sat/vB")
+        check_fee_rate(self.fee_rate)
 
     @property
     def script_pubkey(self) -> bytes:

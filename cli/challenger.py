@@ -1,25 +1,30 @@
 """`bitvm-bridge challenger`: anyone who watches claims."""
 
 from collections.abc import Callable
-from typing import Any
+from string import hexdigits
+from typing import Any, Final
 
 import click
 
-from bitvm_bridge.chain.node import Node
+from bitvm_bridge.chain.node import FALLBACK_FEE_RATE, Node
 from bitvm_bridge.dispute import assertion as asserting
 from bitvm_bridge.dispute import disprove as dispute
 from bitvm_bridge.dispute.assertion import Assertion
-from bitvm_bridge.errors import BridgeError
+from bitvm_bridge.errors import BadInput, BridgeError
 from bitvm_bridge.keys import Role
+from bitvm_bridge.protocol import wallet_script
 from bitvm_bridge.roles import challenger as role
 from bitvm_bridge.setup import InstanceSetup
 from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.transaction import Transaction
-from bitvm_bridge.wallet import Prepared, Wallet
+from bitvm_bridge.wallet import Prepared, Wallet, check_fee_rate
 from cli import records
-from cli.app import App, emit, read_file, with_app
+from cli.app import STDOUT, App, emit, read_file, say, with_app, write_file
 from cli.keys import add_key_commands, name_option
 from cli.sending import finish, open_wallet, sending_options, take_sending
+
+MIN_TX_HEX: Final = 120
+"""hex digits of the shortest transaction: what is shorter, or has another character, names a file."""
 
 
 @click.group()
@@ -29,14 +34,14 @@ def challenger() -> None:
     \b
     bitvm-bridge challenger keygen
     bitvm-bridge challenger challenge INSTANCE --broadcast
-    bitvm-bridge challenger check INSTANCE
+    bitvm-bridge challenger check INSTANCE --build --output disprove.hex
     bitvm-bridge challenger disprove INSTANCE --broadcast
     """
 
 
 add_key_commands(challenger, Role.CHALLENGER)
 
-Make = Callable[[Wallet, Bundle, Node], Prepared]
+Make = Callable[[Wallet, Bundle], Prepared]
 
 
 def _send(app: App, instance: str, name: str, options: dict[str, Any], make: Make) -> None:
@@ -44,7 +49,7 @@ def _send(app: App, instance: str, name: str, options: dict[str, Any], make: Mak
     with app.store() as store, app.node() as node:
         bundle = records.load_bundle(store, instance)
         wallet = open_wallet(store, node, Role.CHALLENGER, name, sending)
-        finish(app, store, node, sending, bundle.setup.id, make(wallet, bundle, node))
+        finish(app, store, node, sending, bundle.setup.id, make(wallet, bundle))
 
 
 @challenger.command()
@@ -57,7 +62,7 @@ def challenge(app: App, /, instance: str, name: str, **options: Any) -> None:
 
     It pays the operator of INSTANCE for its trouble. If the claim is false, the reward is worth more.
     """
-    _send(app, instance, name, options, lambda wallet, bundle, _: role.challenge(wallet, bundle))
+    _send(app, instance, name, options, lambda wallet, bundle: role.challenge(wallet, bundle))
 
 
 @challenger.command("assert-timeout")
@@ -71,7 +76,7 @@ def assert_timeout(app: App, /, instance: str, index: int, name: str, **options:
 
     It takes the reward out of the bond of INSTANCE. Valid when the assert window is over.
     """
-    _send(app, instance, name, options, lambda wallet, bundle, _: role.assert_timeout(wallet, bundle, index))
+    _send(app, instance, name, options, lambda wallet, bundle: role.assert_timeout(wallet, bundle, index))
 
 
 @challenger.command()
@@ -84,65 +89,115 @@ def forfeit(app: App, /, instance: str, name: str, **options: Any) -> None:
 
     It takes the reward out of the bond of INSTANCE. Valid when all four windows are over.
     """
-    _send(app, instance, name, options, lambda wallet, bundle, _: role.forfeit(wallet, bundle))
+    _send(app, instance, name, options, lambda wallet, bundle: role.forfeit(wallet, bundle))
 
 
-def assertion_file_option(command: Any) -> Any:
-    """--assertion: a raw Assert instead of the chain's."""
-    text = "Raw Assert transaction in hex [the confirmed one]."
-    return click.option("--assertion", "raw", metavar="FILE", help=text)(command)
+def tx_option(command: Any) -> Any:
+    """--tx: a raw Assert instead of the chain's."""
+    text = "Raw Assert transaction, in hex or in a file [the confirmed one]."
+    return click.option("--tx", "raw", metavar="HEX|FILE", help=text)(command)
 
 
 @challenger.command()
 @click.argument("instance")
-@assertion_file_option
+@tx_option
+@click.option("--build", is_flag=True, help="Where it is wrong, write the Disprove; nothing is sent.")
+@click.option("--output", "--out", metavar="FILE", help="With --build: where to write it in hex [-].")
+@click.option("--fee-rate", type=float, metavar="SAT/VB", help="With --build: fee rate [the node's, 1 with --tx].")
+@name_option(Role.CHALLENGER)
 @with_app
-def check(app: App, instance: str, raw: str | None) -> None:
+def check(
+    app: App, instance: str, raw: str | None, build: bool, output: str | None, fee_rate: float | None, name: str
+) -> None:
     """Find the first wrong step of an assertion.
 
-    The assertion of INSTANCE is read off the chain, or from a file.
+    The assertion of INSTANCE is read off the chain; with --tx it is read from a transaction, and no node is asked. A
+    Disprove that --build makes has been run by Bitcoin Core's interpreter, and pays its reward to your key.
+
+    \b
+    bitvm-bridge challenger check INSTANCE --tx assert.hex --build --output disprove.hex
     """
-    with app.store() as store, app.node() as node:
+    if output is not None and not build:
+        raise BadInput("--output", output, "used without --build")
+    with app.store() as store:
         setup = records.load_instance(store, instance)
-        assertion = _read(setup, node, raw)
-    correct = setup.program.first_wrong(assertion.values) is None
-    document: dict[str, Any] = {"instance": setup.id.hex(), "correct": correct}
-    if correct:
-        emit(app, document, "the assertion is correct")
+        bundle = records.load_bundle(store, instance) if build else None
+        reward = wallet_script(store.seed(Role.CHALLENGER, name).wallet_key().xonly) if build else b""
+    assertion, rate = _read_offline(setup, raw) if raw is not None else _read_chain(app, setup)
+    proof = dispute.find(setup, assertion)
+    document, text = _judgement(setup, proof)
+    if bundle is None:
+        emit(app, document, text)
         return
-    proof = dispute.prove(setup, assertion)
+    if proof is None:
+        raise BridgeError("disprove: the assertion is correct, no check of it can be satisfied")
+    prepared = role.disprove_offline(reward, check_fee_rate(rate if fee_rate is None else fee_rate), bundle, proof)
+    _write_built(app, prepared, output or STDOUT, document, text)
+
+
+def _judgement(setup: InstanceSetup, proof: dispute.Proof | None) -> tuple[dict[str, Any], str]:
+    """What `check` says, as a document and in words."""
+    document: dict[str, Any] = {"instance": setup.id.hex(), "correct": proof is None}
+    if proof is None:
+        return document, "the assertion is correct"
     document |= {"chunk": proof.leaf, "reason": proof.reason}
     if proof.claimed is not None and proof.computed is not None:
         document |= {"claimed": proof.claimed.hex(), "computed": proof.computed.hex()}
-    emit(app, document, f"{proof.leaf} is wrong: {proof.reason}")
+    return document, f"{proof.leaf} is wrong: {proof.reason}"
+
+
+def _write_built(app: App, prepared: Prepared, output: str, document: dict[str, Any], text: str) -> None:
+    """A Disprove in hex to a file or stdout, and what it proves."""
+    tx, raw = prepared.tx, prepared.tx.serialize().hex()
+    document |= {"txid": tx.txid_hex, "vsize": tx.vsize, "weight": tx.weight, "fee": prepared.fee}
+    route = "any node relays it" if prepared.relayable else "above the relay limit: hand it to a miner"
+    built = f"Disprove {tx.txid_hex}: {tx.vsize:,} vB, {tx.weight:,} WU, fee {prepared.fee:,} sat; {route}"
+    if output == STDOUT:
+        say(f"{text}\n{built}")
+        emit(app, document | {"raw": raw}, raw)
+        return
+    write_file(output, f"{raw}\n".encode())
+    emit(app, document | {"file": output}, f"{text}\n{built}\nwrote {output}")
 
 
 @challenger.command()
 @click.argument("instance")
-@assertion_file_option
+@tx_option
 @name_option(Role.CHALLENGER)
 @sending_options
 @with_app
 def disprove(app: App, /, instance: str, raw: str | None, name: str, **options: Any) -> None:
     """Make Disprove, which proves a step wrong on Bitcoin.
 
-    It takes the reward out of the bond of INSTANCE. Where it is too heavy to relay, write it with --out and hand it
-    to a miner.
+    It takes the reward out of the bond of INSTANCE. Where it is too heavy to relay, regtest mines it directly;
+    elsewhere, write it with --out and hand it to a miner.
     """
-    _send(
-        app,
-        instance,
-        name,
-        options,
-        lambda wallet, bundle, node: role.disprove(wallet, bundle, _read(bundle.setup, node, raw)),
-    )
+    sending = take_sending(options)
+    with app.store() as store, app.node() as node:
+        bundle = records.load_bundle(store, instance)
+        setup = bundle.setup
+        assertion = _read(setup, node) if raw is None else _read_offline(setup, raw)[0]
+        proof = dispute.prove(setup, assertion)
+        prepared = role.disprove(open_wallet(store, node, Role.CHALLENGER, name, sending), bundle, proof)
+        finish(app, store, node, sending, setup.id, prepared, chunk=proof.leaf, reason=proof.reason)
 
 
-def _read(setup: InstanceSetup, node: Node, raw: str | None) -> Assertion:
-    """The assertion from a file, or from the confirmed transactions that spend the assert connectors."""
-    if raw is not None:
-        text = read_file(raw, "--assertion").decode("ascii", "replace")
-        return asserting.read(setup, [Transaction.parse_hex(line, "--assertion") for line in text.split()])
+def _read_offline(setup: InstanceSetup, raw: str) -> tuple[Assertion, float]:
+    """The assertion of transactions in hex, or of a file with them, and a fee rate that needs no node."""
+    is_hex = len(raw) >= MIN_TX_HEX and all(digit in hexdigits for digit in raw)
+    text = raw if is_hex else read_file(raw, "--tx").decode("ascii", "replace")
+    found = asserting.read(setup, [Transaction.parse_hex(line, "--tx") for line in text.split()])
+    return found, FALLBACK_FEE_RATE
+
+
+def _read_chain(app: App, setup: InstanceSetup) -> tuple[Assertion, float]:
+    """The confirmed assertion and the node's fee rate."""
+    with app.node() as node:
+        return _read(setup, node), node.fee_rate()
+
+
+def _read(setup: InstanceSetup, node: Node) -> Assertion:
+    """The assertion from the confirmed transactions that spend the assert connectors."""
     spends = [node.spender(entry.source.outpoint) for entry in setup.graph["Assert"].inputs]
     if None in spends:
         raise BridgeError(f"instance {setup.id.hex()[:12]}: the operator has not asserted everything yet")

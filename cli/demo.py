@@ -13,7 +13,7 @@ from bitvm_bridge.chain.node import Node
 from bitvm_bridge.errors import BadInput, NodeUnreachable
 from bitvm_bridge.params import Network, Params
 from bitvm_bridge.program import HashChainSpec, parse_program
-from cli.app import BITCOIND, EMBEDDED, App, emit, with_app
+from cli.app import BITCOIND, EMBEDDED, App, emit, proof_option, read_proof, with_app
 from cli.stories import STORIES, Outcome, Refusal, Step, open_stage, play, title
 
 
@@ -22,8 +22,11 @@ from cli.stories import STORIES, Outcome, Refusal, Step, open_stage, play, title
 @click.option("--node", "kind", type=click.Choice([EMBEDDED, BITCOIND]), help="Who validates [embedded].")
 @click.option("--bitcoind", metavar="PATH", help="With --node bitcoind: the program to start [the one on PATH].")
 @click.option("--program", default=str(HashChainSpec()), show_default=True, help="What a challenge disputes.")
+@proof_option
 @with_app
-def demo(app: App, stories: tuple[str, ...], kind: str | None, bitcoind: str | None, program: str) -> None:
+def demo(
+    app: App, stories: tuple[str, ...], kind: str | None, bitcoind: str | None, program: str, proof: str | None
+) -> None:
     """Watch the bridge work: five stories, or those you name.
 
     \b
@@ -42,12 +45,12 @@ def demo(app: App, stories: tuple[str, ...], kind: str | None, bitcoind: str | N
         raise BadInput("--network", app.network, "regtest: the demo makes a chain of its own")
     if app.rpc.given():
         raise BadInput("node", "the one at --rpc…", "one that the demo starts itself; use --bitcoind PATH")
-    spec, kind = parse_program(program), kind or app.node_kind
+    spec, kind, given = parse_program(program), kind or app.node_kind, read_proof(proof)
     tell = _silence if app.json else _Narrator()
     with _temporary_node(kind, bitcoind) as node:
         miner = open_stage(node)
         outcomes = []
-        for outcome in play(stories or tuple(STORIES), node, miner, Params(), spec, tell):
+        for outcome in play(stories or tuple(STORIES), node, miner, Params(), spec, tell, given):
             outcomes.append(outcome)
             if not app.json:
                 click.echo(_balances(outcome))

@@ -12,6 +12,7 @@ from platformdirs import user_data_path
 from bitvm_bridge import __version__
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.params import Network
+from bitvm_bridge.program import cache
 from cli import bench, challenger, committee, demo, depositor, instance, node, operator, program, withdrawer
 from cli.app import BITCOIND, EMBEDDED, App, RpcOptions, read_file, refusals_exit, refuse
 
@@ -73,6 +74,12 @@ def _usage_is_one_line(json: bool) -> Iterator[None]:
 )
 @click.option("--rpccookiefile", type=click.Path(path_type=Path), metavar="FILE", help="RPC cookie [bitcoind's own].")
 @click.option("--rpcwallet", metavar="NAME", help="bitcoind wallet to address.")
+@click.option(
+    "--cachedir",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar=cache.VARIABLE,
+    help="Where compiled scripts are kept; may be deleted at any time [the user's cache].",
+)
 @click.option("--json", is_flag=True, help="Print one JSON document.")
 @click.option("--insecure-plain-keys", is_flag=True, help="Regtest only: keep keys unencrypted.")
 @click.option(
@@ -87,6 +94,7 @@ def root(context: click.Context, /, **options: Any) -> None:
 
     New here? `bitvm-bridge demo` plays a claim, a challenge and two frauds on a chain inside this process.
     """
+    context.with_resource(cache.use_directory(options.pop("cachedir")))
     with refusals_exit(options["json"]):
         context.obj = _app(**options)
 

@@ -1,27 +1,28 @@
 """`bitvm-bridge operator`: pay withdrawals, claim them back, answer challenges."""
 
 import secrets
+from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from bitvm_bridge.dispute import assertion as asserting
-from bitvm_bridge.errors import BadInput
+from bitvm_bridge.errors import BadInput, VerificationFailed
 from bitvm_bridge.keys import SEED_SIZE, Role
 from bitvm_bridge.linter import check
 from bitvm_bridge.params import Network
-from bitvm_bridge.program import HashChainSpec, parse_program
+from bitvm_bridge.program import HashChainSpec, Program, parse_program
 from bitvm_bridge.roles import operator as role
 from bitvm_bridge.roles.withdrawer import Withdrawal
 from bitvm_bridge.setup import InstanceSetup, bind
 from bitvm_bridge.store import Store
 from bitvm_bridge.wallet import Prepared
+from cli import lies as lying
 from cli import records
-from cli.app import App, read_file, with_app
+from cli.app import App, proof_option, read_file, read_proof, with_app
 from cli.committee import CHALLENGE
 from cli.keys import add_key_commands, name_option
 from cli.sending import finish, open_wallet, rehearse, sending_options, take_sending
-from cli.stories import lie as tell_a_lie
 
 
 @click.group()
@@ -112,22 +113,40 @@ def kick_off(app: App, /, instance: str, name: str, **options: Any) -> None:
 @operator.command("assert")
 @click.argument("instance")
 @name_option(Role.OPERATOR)
+@proof_option
 @click.option("--lie", metavar="CHUNK", help="Regtest only: assert a wrong result for this chunk.")
+@click.option("--lie-raw", metavar="VALUE", help="Regtest only: assert this raw value with its lowest bit changed.")
+@click.option(
+    "--force-invalid",
+    is_flag=True,
+    help="DANGEROUS, regtest only: assert a proof that does not verify. Anyone can then take your bond.",
+)
 @sending_options
 @with_app
-def assert_(app: App, /, instance: str, name: str, lie: str | None, **options: Any) -> None:
+def assert_(
+    app: App,
+    /,
+    instance: str,
+    name: str,
+    proof: str | None,
+    lie: str | None,
+    lie_raw: str | None,
+    force_invalid: bool,
+    **options: Any,
+) -> None:
     """Make Assert, which answers the challenge of INSTANCE.
 
     It reveals the result of every step under one-time keys. Each key signs one message, ever: what it signs is on
-    record before it does, and another message is refused. A dry run signs nothing.
+    record before it does, and another message is refused. A proof that does not verify is refused before that. A dry
+    run signs nothing.
     """
     sending = take_sending(options)
-    if lie is not None and app.network is not Network.REGTEST:
-        raise BadInput("--lie", app.network, "used on regtest only")
+    lies = _Lies(lie, lie_raw, force_invalid)
+    lies.check(app.network)
+    document = read_proof(proof)
     with app.store() as store, app.node() as node:
         setup = _own_instance(store, instance, name)
-        honest = setup.program.run(setup.program.read_input(None)).values
-        values = honest if lie is None else tell_a_lie(setup.program, honest, lie)
+        values = lies.values(setup.program, document)
         wallet = open_wallet(store, node, Role.OPERATOR, name, sending)
         if sending.dry_run and not store.is_bound(setup.id, values):
             placeholder = asserting.sign(setup, secrets.token_bytes(SEED_SIZE), values)
@@ -136,6 +155,38 @@ def assert_(app: App, /, instance: str, name: str, lie: str | None, **options: A
         store.bind_one_time_keys(setup.id, values)
         assertion = asserting.sign(setup, store.seed(Role.OPERATOR, name).winternitz_seed(), values)
         finish(app, store, node, sending, setup.id, role.reveal(wallet, setup, assertion))
+
+
+@dataclass(frozen=True)
+class _Lies:
+    """What an operator wants to assert against its own interest: nothing, as a rule."""
+
+    chunk: str | None
+    raw: str | None
+    force_invalid: bool
+
+    def check(self, network: Network) -> None:
+        """Raises BadInput for two lies at once, and outside regtest."""
+        given = {"--lie": self.chunk, "--lie-raw": self.raw, "--force-invalid": self.force_invalid or None}
+        names = [option for option, value in given.items() if value is not None]
+        if names and network is not Network.REGTEST:
+            raise BadInput(names[0], network, "used on regtest only")
+        if len(names) > 1:
+            raise BadInput(names[1], "given", f"used together with {names[0]}")
+
+    def values(self, program: Program, document: bytes | None) -> tuple[bytes, ...]:
+        """What to commit to. Raises VerificationFailed for a proof that does not verify, unless that is wanted."""
+        raw = program.read_input(document)
+        if self.raw is not None:
+            raw = lying.lie_raw(program, raw, self.raw)
+        run = program.run(raw)
+        if run.failed is not None and self.raw is None and not self.force_invalid:
+            raise VerificationFailed(f"the proof does not verify: {run.reason}")
+        if run.failed is None and self.raw is not None:
+            raise BadInput("--lie-raw", self.raw, "a value whose lowest bit makes the proof invalid")
+        if run.failed is None and self.force_invalid:
+            raise BadInput("--force-invalid", "given", "needed: the proof verifies")
+        return run.values if self.chunk is None else lying.lie(program, run.values, self.chunk)
 
 
 @operator.command("happy-take")

@@ -11,6 +11,7 @@ from bitvm_bridge import policy
 from bitvm_bridge.chain.node import Node, Verdict
 from bitvm_bridge.errors import BadInput, BridgeError, NodeRejected
 from bitvm_bridge.keys import Role
+from bitvm_bridge.params import Network
 from bitvm_bridge.store import Store
 from bitvm_bridge.wallet import Prepared, Wallet
 from cli.app import STDOUT, App, emit, say, staged_file
@@ -60,11 +61,15 @@ def open_wallet(store: Store, node: Node, role: Role, name: str, sending: Sendin
 
 
 def judge(prepared: Prepared, node: Node) -> Verdict:
-    """The node's verdict, or why only a miner can take the transaction."""
+    """The node's verdict; where no node relays the transaction, whether it can be mined here."""
     if prepared.relayable:
         return prepared.test(node)
     heavy = f"{prepared.tx.weight:,} WU is above the relay limit of {policy.MAX_STANDARD_WEIGHT:,}"
-    return Verdict(False, f"{heavy}; write it with --out and hand it to a miner")
+    if node.network is not Network.REGTEST:
+        return Verdict(False, f"{heavy}; write it with --out and hand it to a miner")
+    if any(node.output(txin.outpoint) is None for txin in prepared.tx.inputs):
+        return Verdict(False, "bad-txns-inputs-missingorspent")
+    return Verdict(True, f"{heavy}; --broadcast mines it on regtest")
 
 
 def finish(
@@ -82,12 +87,14 @@ def finish(
     """Report a transaction and do with it what was asked.
 
     `keep` stores what must be known before the transaction is sent; it, the file and the record of the transaction
-    are there all or none. `verdict` stands for the node's where that was not asked. Raises NodeRejected, or
-    BridgeError where no node relays it, when it was to be sent.
+    are there all or none. `verdict` stands for the node's where that was not asked. What is too heavy to relay is
+    mined directly on regtest. Raises NodeRejected, or BridgeError where only a miner could take it, when it was to be
+    sent.
     """
     verdict = verdict or judge(prepared, node)
     if sending.broadcast and not verdict.allowed:
-        raise (NodeRejected if prepared.relayable else BridgeError)(f"{prepared.name}: {verdict.reason}")
+        is_for_miners = not prepared.relayable and node.network is not Network.REGTEST
+        raise (BridgeError if is_for_miners else NodeRejected)(f"{prepared.name}: {verdict.reason}")
     raw = [tx.serialize().hex() for tx in prepared.transactions]
     with _output(sending.out, raw):
         if not sending.dry_run:
@@ -95,8 +102,10 @@ def finish(
                 if keep is not None:
                     keep()
                 store.record_transaction(owner, prepared.name, prepared.tx)
-    if sending.broadcast:
+    if sending.broadcast and prepared.relayable:
         prepared.send(node)
+    elif sending.broadcast:
+        node.mine_transactions(prepared.transactions)
     _report(app, sending, describe(prepared, verdict) | more | {"broadcast": sending.broadcast}, raw)
 
 

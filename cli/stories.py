@@ -11,11 +11,12 @@ from typing import Final
 from bitvm_bridge import policy
 from bitvm_bridge.chain.node import Node
 from bitvm_bridge.dispute import assertion as asserting
-from bitvm_bridge.errors import BadInput, BridgeError, NodeRejected
+from bitvm_bridge.dispute import disprove as dispute
+from bitvm_bridge.errors import BridgeError, NodeRejected, VerificationFailed
 from bitvm_bridge.keys import Role, Seed
 from bitvm_bridge.linter import check
 from bitvm_bridge.params import Params
-from bitvm_bridge.program import Program, ProgramSpec
+from bitvm_bridge.program import ProgramSpec
 from bitvm_bridge.protocol import Request, wallet_script
 from bitvm_bridge.roles import challenger, committee, depositor, operator, withdrawer
 from bitvm_bridge.setup import DepositSetup, InstanceSetup
@@ -23,6 +24,7 @@ from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.signing.musig import Committee, NonceUse, Signer, sign_together
 from bitvm_bridge.transaction import Transaction, TxOut
 from bitvm_bridge.wallet import Prepared, Wallet
+from cli.lies import lie
 
 COIN: Final = 100_000_000
 PARTIES: Final = {
@@ -143,10 +145,10 @@ class Stage:
         return height
 
     def honest(self, setup: InstanceSetup) -> tuple[bytes, ...]:
-        """The values of a claim that is right. Raises BadInput where the stage's proof does not verify."""
+        """The values of a claim that is right. Raises VerificationFailed where its proof does not verify."""
         run = setup.program.run(setup.program.read_input(self.proof))
         if run.failed is not None:
-            raise BadInput("--proof", "the one given", f"a proof that verifies ({run.reason})")
+            raise VerificationFailed(f"the proof does not verify: {run.reason}")
         return run.values
 
     def refused(self, prepared: Prepared, meaning: str) -> None:
@@ -297,7 +299,7 @@ def challenged(stage: Stage) -> None:
 def _nothing_to_disprove(stage: Stage, bundle: Bundle, sent: Transaction) -> None:
     assertion = asserting.read(bundle.setup, [sent])
     try:
-        challenger.disprove(stage.wallets[Role.CHALLENGER], bundle, assertion)
+        dispute.prove(bundle.setup, assertion)
     except BridgeError as error:
         stage._note(Refusal("Disprove", str(error), "the challenger finds no wrong step"))
         return
@@ -311,29 +313,11 @@ def fraud(stage: Stage) -> None:
     stage.confirm(challenger.challenge(stage.wallets[Role.CHALLENGER], bundle), "a challenger pays to see the proof")
     values = lie(bundle.setup.program, stage.honest(bundle.setup))
     sent = _assert(stage, bundle.setup, values, "the operator asserts a computation with one wrong step")
-    assertion = asserting.read(bundle.setup, [sent])
-    prepared = challenger.disprove(stage.wallets[Role.CHALLENGER], bundle, assertion)
+    proof = dispute.prove(bundle.setup, asserting.read(bundle.setup, [sent]))
+    prepared = challenger.disprove(stage.wallets[Role.CHALLENGER], bundle, proof)
     stage.confirm(prepared, "the wrong step is proved on Bitcoin: half the bond burns, the rest is the challenger's")
     stage.mine_to(height + stage.params.unhappy_csv)
     stage.refused(operator.unhappy_take(stage.wallets[Role.OPERATOR], bundle), "the disproof spent what it needs")
-
-
-def lie(program: Program, honest: Sequence[bytes], chunk: str | None = None) -> tuple[bytes, ...]:
-    """The honest values but for one bit of what a chunk produces (default: the middle one that produces a value).
-
-    Raises BadInput for an unknown chunk, and for one that only checks.
-    """
-    slots = {item.name: item.output for item in program.chunks if item.output is not None}
-    name = list(slots)[len(slots) // 2] if chunk is None else chunk
-    if name not in slots:
-        raise BadInput("chunk", name, f"a chunk of {program.name} that produces a value")
-    slot = slots[name]
-    return (*honest[:slot], flip(honest[slot]), *honest[slot + 1 :])
-
-
-def flip(value: bytes) -> bytes:
-    """The same value but for its lowest bit."""
-    return bytes([value[0] ^ 1]) + value[1:]
 
 
 def silent(stage: Stage) -> None:
@@ -389,9 +373,10 @@ def play(
     params: Params,
     spec: ProgramSpec,
     tell: Callable[[str, Step | Refusal], None],
+    proof: bytes | None = None,
 ) -> Iterator[Outcome]:
     """Play stories one after another on one chain. Raises BridgeError where one does not end as it must."""
     for name in names:
-        stage = Stage(node, miner, params, spec, partial(tell, name))
+        stage = Stage(node, miner, params, spec, partial(tell, name), proof)
         STORIES[name](stage)
         yield stage.outcome(name)

@@ -19,8 +19,9 @@ from bitvm_bridge.program.base import DIGEST_BITS
 from bitvm_bridge.roles import operator
 from bitvm_bridge.transaction import TxOut
 from bitvm_bridge.wallet import Prepared
+from cli.lies import lie
 from cli.main import root
-from cli.stories import STORIES, Refusal, Stage, Step, deposit, kick_off, lie, open_stage, set_up
+from cli.stories import STORIES, Refusal, Stage, Step, deposit, kick_off, open_stage, set_up
 from scripts_tapleaf.winternitz import bundle_capacity
 from tests.cli.bridge import PROGRAM
 

@@ -16,6 +16,7 @@ from bitvm_bridge import policy
 from bitvm_bridge.chain.embedded import EmbeddedNode
 from bitvm_bridge.chain.kernel import verify_input, verify_inputs
 from bitvm_bridge.dispute import assertion as asserting
+from bitvm_bridge.dispute import disprove as dispute
 from bitvm_bridge.dispute.assertion import Assertion
 from bitvm_bridge.errors import NodeRejected
 from bitvm_bridge.graph import ANCHOR, Graph, GraphInput, GraphTx
@@ -631,7 +632,8 @@ class Play:
                 return operator.unhappy_take(wallets[Role.OPERATOR], self.claim())
             case "Disprove":
                 read = asserting.read(self.claim().setup, [self.sent["Assert"].tx])
-                return challenger.disprove(wallets[Role.CHALLENGER], self.claim(), read)
+                proof = dispute.prove(self.claim().setup, read)
+                return challenger.disprove(wallets[Role.CHALLENGER], self.claim(), proof)
             case "Forfeit":
                 return challenger.forfeit(wallets[Role.CHALLENGER], self.claim())
         return self.council(name)

@@ -12,6 +12,7 @@ from bitvm_bridge import secp
 from bitvm_bridge.chain.embedded import EmbeddedNode
 from bitvm_bridge.chain.node import Node
 from bitvm_bridge.dispute import assertion as asserting
+from bitvm_bridge.dispute import disprove as dispute
 from bitvm_bridge.errors import BadInput, BridgeError, VerificationFailed
 from bitvm_bridge.graph import ANCHOR
 from bitvm_bridge.keys import Role, Seed
@@ -26,7 +27,8 @@ from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.signing.musig import sign_together
 from bitvm_bridge.transaction import MAX_MONEY, Transaction, TxOut
 from bitvm_bridge.wallet import Prepared, Wallet
-from cli.stories import Stage, deposit, lie, open_stage, set_up, signers
+from cli.lies import lie
+from cli.stories import Stage, deposit, open_stage, set_up, signers
 from scripts_tapleaf.script import OP_RETURN
 from tests.cli.bridge import PROGRAM
 
@@ -247,7 +249,7 @@ def slashings(late: Claim) -> Iterator[Prepared]:
     (entry, *_) = late.setup.graph["Assert"].inputs
     sent = late.node.spender(entry.source.outpoint)
     assert sent is not None
-    yield challenger.disprove(wallet, late.bundle, asserting.read(late.setup, [sent[0]]))
+    yield challenger.disprove(wallet, late.bundle, dispute.prove(late.setup, asserting.read(late.setup, [sent[0]])))
     yield challenger.forfeit(wallet, late.bundle)
 
 
@@ -269,7 +271,7 @@ def test_the_burn_is_fixed_and_the_reward_is_free(late: Claim) -> None:
 def test_disprove_spends_nothing_of_a_right_assertion(claim: Claim) -> None:
     assertion = asserting.read(claim.setup, [claim.reveal(claim.setup.program.run(()).values).tx])
     with pytest.raises(BridgeError, match="the assertion is correct"):
-        challenger.disprove(claim.wallet(Role.CHALLENGER), claim.bundle, assertion)
+        dispute.prove(claim.setup, assertion)
 
 
 def test_an_assert_connector_that_there_is_not(claim: Claim) -> None:

@@ -8,6 +8,7 @@ import pytest
 from bitvm_bridge.chain.embedded import EmbeddedNode
 from bitvm_bridge.chain.node import Node
 from bitvm_bridge.dispute import assertion as asserting
+from bitvm_bridge.dispute import disprove as dispute
 from bitvm_bridge.errors import NodeRejected
 from bitvm_bridge.graph import Graph
 from bitvm_bridge.keys import Role
@@ -21,7 +22,8 @@ from bitvm_bridge.signing.musig import sign_together
 from bitvm_bridge.status import OTHER, Duty, Status, identify, status
 from bitvm_bridge.transaction import TxOut
 from bitvm_bridge.wallet import Prepared, Wallet
-from cli.stories import Stage, deposit, lie, open_stage, pay_out, set_up, signers
+from cli.lies import lie
+from cli.stories import Stage, deposit, open_stage, pay_out, set_up, signers
 from tests.cli.bridge import PROGRAM
 
 PARAMS = Params(refund_delay=20, challenge_window=3, assert_window=4, disprove_window=5, forfeit_window=7)
@@ -80,7 +82,8 @@ class Play:
                 found = self.stage.node.spender(entry.source.outpoint)
                 assert found is not None
                 assertion = asserting.read(self.setup, [found[0]])
-                return challenger.disprove(wallets[Role.CHALLENGER], self.bundle, assertion)
+                proof = dispute.prove(self.setup, assertion)
+                return challenger.disprove(wallets[Role.CHALLENGER], self.bundle, proof)
             case "AssertTimeout_0":
                 return challenger.assert_timeout(wallets[Role.CHALLENGER], self.bundle, 0)
             case "Forfeit":

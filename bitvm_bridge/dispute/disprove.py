@@ -24,11 +24,11 @@ class Proof:
     items: tuple[bytes, ...]
 
 
-def prove(setup: InstanceSetup, assertion: Assertion) -> Proof:
-    """The proof against the first wrong chunk. Raises BridgeError where the assertion is correct."""
+def find(setup: InstanceSetup, assertion: Assertion) -> Proof | None:
+    """The proof against the first wrong chunk; None where the assertion is correct."""
     verdict = setup.program.first_wrong(assertion.values)
     if verdict is None:
-        raise BridgeError("disprove: the assertion is correct, no check of it can be satisfied")
+        return None
     index, reason, run = verdict
     chunk = setup.program.chunks[index]
     output = None if run.failed == index else chunk.output
@@ -39,6 +39,14 @@ def prove(setup: InstanceSetup, assertion: Assertion) -> Proof:
         computed=None if output is None else run.values[output],
         items=tuple(setup.checks.witness(index, run, assertion.values, assertion.signatures)),
     )
+
+
+def prove(setup: InstanceSetup, assertion: Assertion) -> Proof:
+    """The proof against the first wrong chunk. Raises BridgeError where the assertion is correct."""
+    proof = find(setup, assertion)
+    if proof is None:
+        raise BridgeError("disprove: the assertion is correct, no check of it can be satisfied")
+    return proof
 
 
 def execute(tx: Transaction, spent: Sequence[TxOut]) -> None:
