@@ -93,7 +93,7 @@ def _show(
         *([("proof", "valid")] if proven else []),
     ]
     lines = "\n".join(f"{name:<13}  {value}" for name, value in rows)
-    emit_rows(app, document, Table("Verifying key", ("", ""), [*rows]), lines)
+    emit_rows(app, document, Table("Verifying key", ("item", "value"), [*rows]), lines)
 
 
 def _constants(texts: Sequence[str]) -> dict[int, int]:

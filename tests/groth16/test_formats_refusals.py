@@ -1,6 +1,7 @@
 """What is no key, proof or list of public inputs is refused in one line that says why."""
 
 import json
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -459,3 +460,34 @@ def test_a_key_is_no_proof() -> None:
     assert refusal(read_public, SNARKJS.key(RAW_KEY))
     assert refusal(read_key, STORED_PROOF)
     assert refusal(read_proof, STORED)
+
+
+# Any file at all.
+
+
+def test_a_stored_key_with_one_bit_changed_is_no_key() -> None:
+    for at in range(0, len(STORED), 5):
+        refusal(decode_key, STORED[:at] + bytes([STORED[at] ^ 1]) + STORED[at + 1 :])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_damaged_files_are_read_or_refused(seed: int) -> None:
+    """Nothing but BadInput comes out, and what is read has a stored form."""
+    rng = random.Random(seed)
+    sources = [*(prover.key(RAW_KEY) for prover in ALL), *(prover.proof(RAW_PROOF) for prover in ALL)]
+    sources += [*(prover.public(INPUTS) for prover in ALL), STORED, STORED_PROOF]
+    refused = 0
+    for source in sources:
+        damaged = bytearray(source)
+        at, size = rng.randrange(len(source)), rng.randrange(12)
+        damaged[at : at + size] = rng.randbytes(rng.randrange(12))
+        try:
+            assert decode_key(encode_key(read_key(bytes(damaged))))
+        except BadInput:
+            refused += 1
+        for read in (read_proof, read_public):
+            try:
+                assert read(bytes(damaged))
+            except BadInput:
+                refused += 1
+    assert refused >= 2 * len(sources), "most files are not of the kind that is asked for"

@@ -25,6 +25,7 @@ from bitvm_bridge.program.groth16.formats.values import (
     infinite,
     make_g1,
     make_g2,
+    split,
 )
 from bitvm_bridge.program.groth16.native.curve import G1, G2
 from bitvm_bridge.program.groth16.native.verifier import Proof, VerifyingKey, check_proof
@@ -62,7 +63,7 @@ class _Points:
             raise BadInput(f"{self.reader.kind} {name}", raw, "a point: both flags are set")
         if flags == INFINITY:
             raise infinite(f"{self.reader.kind} {name}")
-        return _numbers(raw[:-1] + bytes([raw[-1] ^ flags])), flags == Y_IS_LARGER
+        return split(raw[:-1] + bytes([raw[-1] ^ flags]), "little"), flags == Y_IS_LARGER
 
     def _check_flag(self, name: str, found: bool, flag: bool) -> None:
         """A second encoding of the same point is refused, though arkworks ignores the flag beside a y."""
@@ -96,11 +97,6 @@ def read_public(data: bytes) -> tuple[int, ...]:
     """A `Vec<Fr>`. Raises BadInput."""
     reader = Reader(data, PUBLIC)
     count = check_count(int.from_bytes(reader.take(LENGTH_SIZE, "the length"), "little"))
-    numbers = _numbers(reader.take(count * COORDINATE_SIZE, f"input {count - 1}"))
+    numbers = split(reader.take(count * COORDINATE_SIZE, f"input {count - 1}"), "little")
     reader.finish()
     return tuple(check_input(index, value) for index, value in enumerate(numbers))
-
-
-def _numbers(raw: bytes) -> list[int]:
-    pieces = range(0, len(raw), COORDINATE_SIZE)
-    return [int.from_bytes(raw[start : start + COORDINATE_SIZE], "little") for start in pieces]

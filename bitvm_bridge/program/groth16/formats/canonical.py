@@ -22,6 +22,7 @@ from bitvm_bridge.program.groth16.formats.values import (
     check_input,
     make_g1,
     make_g2,
+    split,
 )
 from bitvm_bridge.program.groth16.native.curve import G1, G2
 from bitvm_bridge.program.groth16.native.verifier import Proof, VerifyingKey, check_proof
@@ -89,8 +90,7 @@ def _numbers(values: Iterable[int]) -> bytes:
 
 
 def _take(reader: Reader, count: int, field: str) -> list[int]:
-    raw = reader.take(count * COORDINATE_SIZE, field)
-    return [int.from_bytes(raw[i : i + COORDINATE_SIZE], "big") for i in range(0, len(raw), COORDINATE_SIZE)]
+    return split(reader.take(count * COORDINATE_SIZE, field), "big")
 
 
 def _g1(reader: Reader, name: str) -> G1:

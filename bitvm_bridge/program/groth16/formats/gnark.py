@@ -1,8 +1,9 @@
 """Keys, proofs and public witnesses as gnark serialises them, compressed (`WriteTo`) or raw (`WriteRawTo`).
 
-The layout is that of gnark 0.11 to 0.15; files of 0.14.0 are in the tests. Numbers are big-endian, lengths are 4 bytes,
-an element of Fq2 has the coefficient of u first, and the top two bits of a point's first byte are flags: raw, infinity,
-or compressed with the smaller or the larger y, where elements of Fq2 compare by the coefficient of u first.
+The layout is that of gnark 0.11 to 0.15; proofs of 0.11.0, 0.14.0 and 0.15.0 were verified. Numbers are big-endian,
+lengths are 4 bytes, an element of Fq2 has the coefficient of u first, and the top two bits of a point's first byte are
+flags: raw, infinity, or compressed with the smaller or the larger y, where elements of Fq2 compare by the coefficient
+of u first.
 
     key     alpha, beta in G1, beta, gamma, delta in G1, delta, length, IC₀, IC₁ …, two lengths of commitment data
     proof   a, b, c, length and commitments, their proof of knowledge
@@ -27,6 +28,7 @@ from bitvm_bridge.program.groth16.formats.values import (
     infinite,
     make_g1,
     make_g2,
+    split,
 )
 from bitvm_bridge.program.groth16.native.curve import G1, G2, g1_is_on_curve
 from bitvm_bridge.program.groth16.native.verifier import Proof, VerifyingKey, check_proof
@@ -72,7 +74,7 @@ class _Points:
             raise infinite(field)
         if (flags == RAW) == self.compressed:
             raise BadInput(field, raw, "compressed" if self.compressed else "raw, as the first point is")
-        return _numbers(rest), flags == LARGER_Y
+        return split(rest, "big"), flags == LARGER_Y
 
 
 def read_key(data: bytes, compressed: bool) -> VerifyingKey:
@@ -116,7 +118,7 @@ def read_public(data: bytes) -> tuple[int, ...]:
     if secret or length != public:
         raise BadInput(PUBLIC, f"{public} public, {secret} secret, {length} in all", "a public witness")
     check_count(public)
-    numbers = _numbers(reader.take(public * COORDINATE_SIZE, f"input {public - 1}"))
+    numbers = split(reader.take(public * COORDINATE_SIZE, f"input {public - 1}"), "big")
     reader.finish()
     return tuple(check_input(index, value) for index, value in enumerate(numbers))
 
@@ -124,8 +126,3 @@ def read_public(data: bytes) -> tuple[int, ...]:
 def _refuse_commitments(kind: str, count: int) -> None:
     if count:
         raise BadInput(f"commitments of the {kind}", count, "0: another equation holds for a proof with commitments")
-
-
-def _numbers(raw: bytes) -> list[int]:
-    pieces = range(0, len(raw), COORDINATE_SIZE)
-    return [int.from_bytes(raw[start : start + COORDINATE_SIZE], "big") for start in pieces]

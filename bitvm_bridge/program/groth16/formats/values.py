@@ -6,7 +6,7 @@ alone has to be on the curve to be found.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.program.groth16.native.curve import G1, G1_B, G2, G2_B
@@ -89,6 +89,12 @@ def g2_y_is_larger(point: G2) -> bool:
     """Is y > −y, compared by the coefficient of u first?"""
     y = point[1]
     return y[::-1] > fq2_neg(y)[::-1]
+
+
+def split(raw: bytes, order: Literal["little", "big"]) -> list[int]:
+    """Numbers of 32 bytes, one after another."""
+    starts = range(0, len(raw), COORDINATE_SIZE)
+    return [int.from_bytes(raw[start : start + COORDINATE_SIZE], order) for start in starts]
 
 
 @dataclass
