@@ -20,11 +20,10 @@ MAX_FEE_RATE: Final = 1_000.0
 """sat per vB: above this a fee is taken for a mistake."""
 
 
-def check_fee_rate(rate: float) -> float:
-    """The rate (sat/vB). Raises BadInput for none, and for one that is a mistake."""
+def check_fee_rate(rate: float) -> None:
+    """Raises BadInput for a rate (sat/vB) that pays nothing, and for one that is a mistake."""
     if not 0 < rate <= MAX_FEE_RATE:
         raise BadInput("fee rate", rate, f"above 0 and at most {MAX_FEE_RATE:g} sat/vB")
-    return rate
 
 
 @dataclass(frozen=True)

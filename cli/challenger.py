@@ -117,8 +117,11 @@ def check(
     \b
     bitvm-bridge challenger check INSTANCE --tx assert.hex --build --output disprove.hex
     """
-    if output is not None and not build:
-        raise BadInput("--output", output, "used without --build")
+    for option, value in (("--output", output), ("--fee-rate", fee_rate)):
+        if value is not None and not build:
+            raise BadInput(option, value, "used without --build")
+    if fee_rate is not None:
+        check_fee_rate(fee_rate)
     with app.store() as store:
         setup = records.load_instance(store, instance)
         bundle = records.load_bundle(store, instance) if build else None
@@ -131,7 +134,7 @@ def check(
         return
     if proof is None:
         raise BridgeError("disprove: the assertion is correct, no check of it can be satisfied")
-    prepared = role.disprove_offline(reward, check_fee_rate(rate if fee_rate is None else fee_rate), bundle, proof)
+    prepared = role.disprove_offline(reward, fee_rate or rate, bundle, proof)
     _write_built(app, prepared, output or STDOUT, document, text)
 
 
