@@ -50,7 +50,7 @@ def program() -> None:
 def import_key(
     app: App, vk: str, constants: tuple[str, ...], proof_file: str | None, public_file: str | None, out: str | None
 ) -> None:
-    """Read and check a verifying key, fix some of its public inputs, verify a proof with it.
+    """Check a verifying key, and a proof with it.
 
     The key must be over BN254, with 1 to 16 public inputs. The hash that is printed names the key with its constants;
     under one name there is one key, whatever format it came in.
