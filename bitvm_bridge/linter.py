@@ -7,9 +7,9 @@ from typing import Final
 from bitvm_bridge.errors import VerificationFailed
 from bitvm_bridge.graph import ANCHOR, Graph, GraphTx
 from bitvm_bridge.params import DUST
-from bitvm_bridge.policy import MAX_STANDARD_WEIGHT, MAX_TRUC_VSIZE
+from bitvm_bridge.policy import MAX_MINEABLE_WEIGHT, MAX_STANDARD_WEIGHT, MAX_TRUC_VSIZE
 from bitvm_bridge.protocol import Party, connectors
-from bitvm_bridge.protocol.template import Coins, Free
+from bitvm_bridge.protocol.template import ANY_LEAF, Coins, Free
 from bitvm_bridge.taproot import SigHash
 from bitvm_bridge.transaction import TxOut
 from scripts_tapleaf import winternitz
@@ -17,6 +17,9 @@ from scripts_tapleaf.script import OP_RETURN
 
 ROOM_FOR_COINS: Final = 2_000
 """WU: eight coins of a wallet and a change output."""
+ROOM_FOR_PROOF: Final = 20_000
+"""WU of a Disprove without its leaf: 1,500 for the transaction, and a proof of 1,000 items, where of 78 at most 28 are
+nodes of 33 bytes and the others numbers of 6."""
 ENDINGS: Final = ("HappyTake", "UnhappyTake", "Disprove", "Forfeit", "AssertTimeout_")
 
 
@@ -131,6 +134,18 @@ def assertion_relays(graph: Graph) -> Iterator[str]:
         yield f"Assert: {weight:,} WU with its coins, the relay limit is {MAX_STANDARD_WEIGHT:,}"
 
 
+def disproofs_fit_a_block(graph: Graph) -> Iterator[str]:
+    """Every check can be shown in a block: a leaf that no miner takes would protect a false claim."""
+    item = graph.txs.get("Disprove")
+    for entry in item.inputs if item is not None else ():
+        if entry.leaf != ANY_LEAF or entry.source.connector is None:
+            continue
+        tree = entry.source.connector.tree
+        for name in tree.names:
+            if (weight := tree.size(name) + ROOM_FOR_PROOF) > MAX_MINEABLE_WEIGHT:
+                yield f"Disprove by {name}: up to {weight:,} WU, a block takes {MAX_MINEABLE_WEIGHT:,}"
+
+
 @cache
 def _some_signature(bits: int) -> list[bytes]:
     """Every one-time signature has the same size."""
@@ -154,4 +169,5 @@ RULES: Final[tuple[Callable[[Graph], Iterator[str]], ...]] = (
     amounts_are_sound,
     v3_is_small,
     assertion_relays,
+    disproofs_fit_a_block,
 )

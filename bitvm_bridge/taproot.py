@@ -91,13 +91,14 @@ class ScriptTree:
 
     `leaves` is a stream of (name, script). The few leaves in `near` hang beside the root and the stream below its
     other side, so that a leaf which is spent often pays for a short path however many others there are.
-    Memory: about 64 bytes a leaf and its name.
+    Memory: about 100 bytes a leaf and its name.
     """
 
     def __init__(self, leaves: Iterable[tuple[str, bytes]], near: Sequence[tuple[str, bytes]] = ()) -> None:
         """Raises BadInput for no leaf at all or for a name used twice."""
         groups: list[list[bytes]] = []
         self._place: dict[str, tuple[int, int]] = {}
+        self._sizes: dict[str, int] = {}
         self._hashes: list[list[bytes]] = groups
         for stream in (near, leaves):
             hashes: list[bytes] = []
@@ -105,6 +106,7 @@ class ScriptTree:
                 if name in self._place:
                     raise BadInput("leaf name", name, "a name used once in its tree")
                 self._place[name] = (len(groups), len(hashes))
+                self._sizes[name] = len(script)
                 hashes.append(leaf_hash(script))
             if hashes:
                 groups.append(hashes)
@@ -124,6 +126,11 @@ class ScriptTree:
         """`TapLeaf` hash of a leaf. Raises BadInput for a name that is not in the tree."""
         half, index = self._find(name)
         return self._hashes[half][index]
+
+    def size(self, name: str) -> int:
+        """bytes of a leaf's script. Raises BadInput for a name that is not in the tree."""
+        self._find(name)
+        return self._sizes[name]
 
     def path(self, name: str) -> list[bytes]:
         """The leaf's siblings from the bottom up, 32 bytes each."""

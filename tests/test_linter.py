@@ -10,11 +10,15 @@ from bitvm_bridge import linter
 from bitvm_bridge.errors import VerificationFailed
 from bitvm_bridge.graph import ANCHOR, Graph, GraphInput, GraphTx
 from bitvm_bridge.keys import SecretKey
+from bitvm_bridge.linter import ROOM_FOR_PROOF
 from bitvm_bridge.params import DUST, Council, Params
+from bitvm_bridge.policy import MAX_MINEABLE_WEIGHT
 from bitvm_bridge.protocol import Party
 from bitvm_bridge.protocol.template import Connector, Leaf
+from bitvm_bridge.setup import split_bundles
 from bitvm_bridge.taproot import SigHash
 from bitvm_bridge.transaction import Transaction, TxOut
+from scripts_tapleaf import winternitz
 from scripts_tapleaf.script import OP_1, OP_RETURN
 from tests import builders
 from tests.builders import PLAIN, WITH_COUNCIL, PlainChecks, bare_instance, instance_setup
@@ -27,6 +31,19 @@ WIDEST = Params(
     forfeit_window=16_383,
     council=None,
 )
+
+
+def mixed(raw: int, digests: int) -> Graph:
+    """The graph of an assertion of so many values of 256 bits and of 160."""
+    keys = (some_key(256),) * raw + (some_key(160),) * digests
+    instance = replace(bare_instance(PlainChecks(1)), assertion=split_bundles(keys))
+    return Graph(instance.deposit, builders.DEPOSIT_OUTPOINT, instance)
+
+
+def some_key(bits: int) -> winternitz.PublicKey:
+    return winternitz.public_key(winternitz.derive_secret(bytes(32), bytes(32), 0, bits))
+
+
 NOT_THE_BURN = "Forfeit: output 0, which its signatures fix, is not the burn share to the sink"
 SOUND = {
     "plain": instance_setup().graph,
@@ -41,6 +58,12 @@ SOUND = {
     "longest waits": instance_setup(params=WIDEST).graph,
     "least money": instance_setup(params=Params(peg_in=3_300, challenge=330, bond=1_321)).graph,
     "almost all burned": instance_setup(params=Params(challenge=330, burn_percent=99)).graph,
+    "heaviest check": Graph(
+        bare_instance(PlainChecks(1)).deposit,
+        builders.DEPOSIT_OUTPOINT,
+        bare_instance(PlainChecks(2, size=MAX_MINEABLE_WEIGHT - ROOM_FOR_PROOF - 1)),
+    ),
+    "both widths, longest assertion that relays": mixed(20, 143),
     "no one-time keys": Graph(
         bare_instance(PlainChecks(1)).deposit, builders.DEPOSIT_OUTPOINT, bare_instance(PlainChecks(1))
     ),
@@ -244,7 +267,23 @@ BROKEN = {
         changed("HappyTake", by=heavy),
         ["HappyTake: 10,300 vB signed, a version 3 transaction may have 10,000"],
     ),
+    # disproofs_fit_a_block
+    "checks that no block takes": (
+        Graph(
+            bare_instance(PlainChecks(1)).deposit,
+            builders.DEPOSIT_OUTPOINT,
+            bare_instance(PlainChecks(2, size=MAX_MINEABLE_WEIGHT - ROOM_FOR_PROOF)),
+        ),
+        [
+            "Disprove by check_0: up to 3,900,001 WU, a block takes 3,900,000",
+            "Disprove by check_1: up to 3,900,001 WU, a block takes 3,900,000",
+        ],
+    ),
     # assertion_relays
+    "both widths, an assertion that no node relays": (
+        mixed(20, 144),
+        ["Assert: 401,916 WU with its coins, the relay limit is 400,000"],
+    ),
     "an assertion that no node relays": (
         instance_setup("hash-chain:174:1").graph,
         ["Assert: 401,016 WU with its coins, the relay limit is 400,000"],

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -19,6 +21,7 @@ from bitvm_bridge.setup import DepositDocument, DepositSetup, InstanceSetup, bin
 from bitvm_bridge.signing.musig import Committee
 from bitvm_bridge.transaction import OutPoint
 from scripts_tapleaf import winternitz
+from scripts_tapleaf.script import ScriptError
 from tests import builders
 from tests.builders import PLAIN, WITH_COUNCIL, deposit_setup, instance_setup
 
@@ -90,6 +93,35 @@ def test_bundles_are_filled_in_order(count: int) -> None:
     assert [key for bundle in bundles for key in bundle] == list(keys)
     assert [len(bundle) for bundle in bundles[:-1]] == [size] * (len(bundles) - 1)
     assert all(1 <= len(bundle) <= size for bundle in bundles)
+
+
+@pytest.mark.parametrize(
+    ("widths", "sizes"),
+    [
+        ([256] * 8, [8]),
+        ([256] * 9, [8, 1]),
+        ([256] * 8 + [160], [8, 1]),
+        ([256] * 7 + [160] * 3, [9, 1]),
+        ([256] + [160] * 20, [12, 9]),
+        ([160] * 13 + [256], [13, 1]),
+        ([160] * 12 + [256], [12, 1]),
+        ([160] * 11 + [256] * 2, [12, 1]),
+    ],
+)
+def test_bundles_of_two_widths_hold_what_one_leaf_checks(widths: list[int], sizes: list[int]) -> None:
+    keys = tuple(some_key(bits) for bits in widths)
+    bundles = split_bundles(keys)
+    assert [len(bundle) for bundle in bundles] == sizes
+    assert [key for bundle in bundles for key in bundle] == list(keys)
+    for bundle, following in pairwise(bundles):
+        winternitz.check_script(bundle)
+        with pytest.raises(ScriptError, match=r"^check_script: \d+ signatures, expected"):
+            winternitz.check_script((*bundle, following[0]))
+
+
+@cache
+def some_key(bits: int) -> winternitz.PublicKey:
+    return winternitz.public_key(winternitz.derive_secret(bytes(32), bytes(32), 0, bits))
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 5])

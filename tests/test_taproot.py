@@ -95,6 +95,7 @@ def test_every_path_leads_to_the_root(count: int, near: int) -> None:
             node = tagged_hash("TapBranch", *sorted((node, sibling)))
         assert node == tree.root
         assert tree.leaf_hash(name) == tagged_hash("TapLeaf", b"\xc0\x01" + script)
+        assert tree.size(name) == len(script)
     assert sum(2.0 ** -len(tree.path(name)) for name in tree.names) == 1
 
 

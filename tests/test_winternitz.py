@@ -478,11 +478,34 @@ def test_bundles(size: int) -> None:
         assert reads(keys[slot], signatures[slot], messages[slot])
 
 
+FULL_BUNDLES = ([256] * 8, [256] * 7 + [160] * 2, [160] * 11 + [256], [256] + [160] * 11, [160, 256] * 5)
+
+
+@pytest.mark.parametrize("widths", FULL_BUNDLES, ids=lambda widths: "-".join(map(str, widths)))
+def test_bundles_of_two_widths(widths: list[int]) -> None:
+    """With 1,000 items at most, as Core counts them, beside the operator's signature."""
+    assert winternitz.fit_one_leaf(widths)
+    keys = [public(bits, slot) for slot, bits in enumerate(widths)]
+    messages = [bytes([slot]) * (bits // 8) for slot, bits in enumerate(widths)]
+    pairs = zip(widths, messages, strict=True)
+    signatures = [winternitz.sign(secret(bits, slot), message) for slot, (bits, message) in enumerate(pairs)]
+    witness = [b"\x01", *(item for signature in reversed(signatures) for item in signature)]
+    script = winternitz.check_script(keys)
+    assert spend_leaf(script, witness)
+    assert not spend_leaf(script, [b"\x01", *witness[2:], witness[1]])
+    for slot in (0, len(widths) - 1):
+        assert winternitz.recover(keys[slot], signatures[slot]) == messages[slot]
+
+
 def test_bundles_have_a_limit() -> None:
     capacity = winternitz.bundle_capacity(160)
     assert capacity == 13
     with pytest.raises(ScriptError, match="signatures"):
         winternitz.check_script([public(160)] * (capacity + 1))
+    for widths in ([160] * 14, [256] * 9, [256] * 8 + [160], [256] * 7 + [160] * 3, [256] + [160] * 12):
+        assert not winternitz.fit_one_leaf(widths)
+        with pytest.raises(ScriptError, match="signatures"):
+            winternitz.check_script([public(bits) for bits in widths])
     with pytest.raises(ScriptError, match="signatures"):
         winternitz.check_script([])
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bitvm_bridge.chain.embedded import EmbeddedNode
 from bitvm_bridge.chain.launch import LaunchedBitcoind
-from bitvm_bridge.params import DUST, Params
+from bitvm_bridge.params import DUST, Network, Params
 from tests.cli.bridge import (
     AMOUNT,
     LIE,
@@ -201,6 +202,31 @@ def test_a_disproof_too_heavy_to_relay(
     assert (sent["broadcast"], sent["chunk"], bridge.height()) == (True, LIE, height + 1)
     assert bridge.state(instance) == "Disprove"
     assert "missingorspent" in bridge.refused("challenger", "disprove", instance, "--broadcast", code=4)
+
+
+def test_a_disproof_too_heavy_to_relay_outside_regtest(
+    disputed: tuple[Bridge, str, int], copy: Copy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody mines at will there: it is refused in one line, or written to a file."""
+    bridge, (_, instance, _) = copy(disputed[0]), disputed
+    bridge.send("operator", "assert", instance, "--lie", LIE)
+    for place in ("policy", "wallet"):
+        monkeypatch.setattr(f"bitvm_bridge.{place}.MAX_STANDARD_WEIGHT", LOW_LIMIT)
+    connect = EmbeddedNode.__init__
+
+    def on_signet(node: EmbeddedNode, datadir: Path) -> None:
+        connect(node, datadir)
+        node.network = Network.SIGNET
+
+    monkeypatch.setattr(EmbeddedNode, "__init__", on_signet)
+    raw = tmp_path / "disprove.hex"
+    command = ("challenger", "disprove", instance, "--out", str(raw))
+    message = bridge.refused(*command, "--broadcast", code=1)
+    too_heavy = r"\d\d,\d{3} WU is above the relay limit of 30,000; write it with --out and hand it to a miner"
+    assert re.fullmatch(f"Disprove: {too_heavy}", message), message
+    assert not raw.exists()
+    assert re.fullmatch(too_heavy, bridge.data(*command)["policy"])
+    assert raw.exists()
 
 
 def test_as_processes(pegged: tuple[Bridge, str], copy: Copy) -> None:
