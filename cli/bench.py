@@ -15,7 +15,7 @@ from bitvm_bridge.chain.node import Node
 from bitvm_bridge.keys import Role, Seed
 from bitvm_bridge.params import Params
 from bitvm_bridge.policy import MAX_MINEABLE_WEIGHT, MAX_STANDARD_WEIGHT, MAX_TRUC_VSIZE, TRUC_VERSION
-from bitvm_bridge.program import parse_program
+from bitvm_bridge.program import ProgramSpec, parse_program
 from bitvm_bridge.protocol import DEPOSIT_TEMPLATES, INSTANCE_TEMPLATES, Request
 from bitvm_bridge.roles import challenger, committee, operator
 from bitvm_bridge.setup import DepositSetup, InstanceSetup
@@ -24,7 +24,7 @@ from bitvm_bridge.signing.musig import Committee, Signer, sign_together
 from bitvm_bridge.taproot import NUMS_KEY, ScriptTree, p2tr
 from bitvm_bridge.transaction import WITNESS_SCALE, OutPoint, Transaction, TxIn, TxOut
 from bitvm_bridge.wallet import Wallet
-from cli.app import App, emit, say, with_app
+from cli.app import App, emit, proof_option, read_proof, say, with_app
 from cli.stories import RECEIVER, STORIES, Refusal, Stage, Step, kick_off, open_stage, play, set_up
 from cli.table import Table, render
 from scripts_tapleaf import blake3, covenant, winternitz
@@ -35,7 +35,7 @@ BITVM: Final = "BitVM/BitVM at 23c6cdf6"
 BEST_PUBLIC: Final = "solving-bitcoin/bitcoin-scripts, September 2026"
 
 PROGRAM: Final = "hash-chain:8:1"
-"""The computation that the measured transactions dispute."""
+"""The computation that the measured transactions dispute, unless another is named."""
 MESSAGE_BITS: Final = (128, 160, 256)
 VALUE_BITS: Final = 160
 MESSAGES: Final = 50
@@ -47,6 +47,17 @@ TREE_LEAVES: Final = 10_000
 MAX_RUNS: Final = 5
 TEMPLATES: Final = (*DEPOSIT_TEMPLATES, *INSTANCE_TEMPLATES)
 _SEED: Final = bytes(range(32))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The disputed program of the measured transactions, and what its operator hands in."""
+
+    spec: ProgramSpec
+    proof: bytes | None = None
+
+
+USUAL: Final = Subject(parse_program(PROGRAM))
 
 
 @dataclass(frozen=True)
@@ -139,24 +150,24 @@ def _serialized_size(items: Iterable[bytes]) -> int:
     return sum(len(compact_size(len(item))) + len(item) for item in items)
 
 
-def measure_transactions() -> list[Step]:
+def measure_transactions(subject: Subject = USUAL) -> list[Step]:
     """Every transaction of the protocol, once, as it confirmed on a chain in this process; Bitcoin Core judged it.
 
     The children that pay fees are left out: they belong to a wallet.
     """
     names = [template.__name__ for template in TEMPLATES]
     steps: dict[str, Step] = {}
-    for step in _confirmed():
+    for step in _confirmed(subject):
         if step.name.partition("_")[0] in names:
             steps.setdefault(step.name, step)
     return sorted(steps.values(), key=lambda step: names.index(step.name.partition("_")[0]))
 
 
-def _confirmed() -> Iterator[Step]:
+def _confirmed(subject: Subject) -> Iterator[Step]:
     with _chain() as (node, miner):
-        for outcome in play(tuple(STORIES), node, miner, Params(), parse_program(PROGRAM), _ignore):
+        for outcome in play(tuple(STORIES), node, miner, Params(), subject.spec, _ignore, subject.proof):
             yield from outcome.transactions
-        stage = Stage(node, miner, Params(), parse_program(PROGRAM), lambda _: None)
+        stage = Stage(node, miner, Params(), subject.spec, lambda _: None)
         _rare_endings(stage)
         yield from (step for step in stage.steps if isinstance(step, Step))
 
@@ -206,9 +217,9 @@ class Task:
     run: Callable[[], object]
 
 
-def tasks(committee_sizes: Sequence[int] = COMMITTEE_SIZES) -> Iterator[Task]:
+def tasks(committee_sizes: Sequence[int] = COMMITTEE_SIZES, subject: Subject = USUAL) -> Iterator[Task]:
     """Everything that is timed; what a task needs is made before it is returned."""
-    setup, signers = make_instance(3)
+    setup, signers = make_instance(3, subject.spec)
     raw = _bundle(setup, signers).to_json()
     leaves = [
         (str(index), covenant.signed(hashlib.sha256(index.to_bytes(4, "big")).digest())) for index in range(TREE_LEAVES)
@@ -216,29 +227,29 @@ def tasks(committee_sizes: Sequence[int] = COMMITTEE_SIZES) -> Iterator[Task]:
     secret, message = winternitz.derive_secret(_SEED, bytes(32), 0, VALUE_BITS), messages(VALUE_BITS)[0]
     yield Task("graph", "build the graph of an instance from its public inputs", lambda: _fresh(setup).graph)
     for size in committee_sizes:
-        yield _signing_task(size)
+        yield _signing_task(size, subject.spec)
     yield Task("verify", "read and verify a bundle, graph rebuilt", lambda: Bundle.from_json(raw))
     yield Task("tree", f"hash a tree of {TREE_LEAVES:,} leaves", lambda: ScriptTree(leaves))
     yield Task("winternitz_public_key", "one-time public key, 160 bits", lambda: winternitz.public_key(secret))
     yield Task("winternitz_sign", "one-time signature, 160 bits", lambda: winternitz.sign(secret, message))
     yield Task("blake3_script", "BLAKE3 script, 64 bytes", lambda: blake3.blake3_script.__wrapped__(BLOCK_SIZE))
-    yield Task("stories", "five stories on the embedded chain", _play_stories)
+    yield Task("stories", "five stories on the embedded chain", lambda: _play_stories(subject))
 
 
-def _signing_task(members: int) -> Task:
-    setup, signers = make_instance(members)
+def _signing_task(members: int, spec: ProgramSpec) -> Task:
+    setup, signers = make_instance(members, spec)
     digests = committee.bundle_digests(setup)
     label = f"sign a bundle, all {members} members in this process"
     return Task(f"sign_{members}", label, lambda: sign_together(signers, digests))
 
 
-def make_instance(members: int) -> tuple[InstanceSetup, list[Signer]]:
-    """An instance of the measured program whose coins are invented, and a committee of this many members."""
+def make_instance(members: int, spec: ProgramSpec = USUAL.spec) -> tuple[InstanceSetup, list[Signer]]:
+    """An instance of a program whose coins are invented, and a committee of this many members."""
     seeds = {f"member {index}": Seed(Role.COMMITTEE, index.to_bytes(32, "big")) for index in range(members)}
     request = Request(Params(), Seed(Role.DEPOSITOR, _SEED).wallet_key().xonly, RECEIVER)
     keys = tuple((name, seed.committee_key(request.id).public) for name, seed in seeds.items())
     deposit = DepositSetup(request, Committee(keys), OutPoint(bytes(32), 0))
-    seed, spec = Seed(Role.OPERATOR, _SEED), parse_program(PROGRAM)
+    seed = Seed(Role.OPERATOR, _SEED)
     owner = seed.wallet_key().xonly
     one_time = operator.one_time_keys(deposit, owner, spec, seed.winternitz_seed())
     return InstanceSetup(deposit, owner, OutPoint(bytes(32), 1), spec, one_time), _signers(deposit, seeds)
@@ -256,9 +267,9 @@ def _fresh(setup: InstanceSetup) -> InstanceSetup:
     return replace(setup, deposit=deposit)
 
 
-def _play_stories() -> None:
+def _play_stories(subject: Subject) -> None:
     with _chain() as (node, miner):
-        for _ in play(tuple(STORIES), node, miner, Params(), parse_program(PROGRAM), _ignore):
+        for _ in play(tuple(STORIES), node, miner, Params(), subject.spec, _ignore, subject.proof):
             pass
 
 
@@ -280,6 +291,7 @@ class Figures:
     readings: list[SignatureSize]
     spend: int
     hashes: list[HashSize]
+    program: str
     transactions: list[Step]
     times: list[tuple[Task, float]]
 
@@ -290,6 +302,7 @@ class Figures:
             "winternitz_read": _by_bits(self.readings),
             "winternitz_spend": self.spend,
             "blake3": {str(item.size): item.script for item in self.hashes},
+            "program": self.program,
             "transactions": {step.name: step.vsize for step in self.transactions},
             "weights": {step.name: step.weight for step in self.transactions},
             "times": {task.key: seconds for task, seconds in self.times},
@@ -300,15 +313,16 @@ def _by_bits(items: Iterable[SignatureSize]) -> dict[str, dict[str, int]]:
     return {str(item.bits): {"script": item.script, "witness": item.witness} for item in items}
 
 
-def measure(quick: bool) -> Figures:
+def measure(quick: bool, subject: Subject = USUAL) -> Figures:
     """Every figure; without times where `quick`."""
     return Figures(
         signatures=[measure_signature(bits) for bits in MESSAGE_BITS],
         readings=[measure_reading(bits) for bits in MESSAGE_BITS],
         spend=measure_spend(VALUE_BITS),
         hashes=[measure_hash(size) for size in INPUT_SIZES],
-        transactions=measure_transactions(),
-        times=[] if quick else [(task, best_time(task.run)) for task in tasks()],
+        program=str(subject.spec),
+        transactions=measure_transactions(subject),
+        times=[] if quick else [(task, best_time(task.run)) for task in tasks(subject=subject)],
     )
 
 
@@ -345,7 +359,7 @@ def _hash_table(figures: Figures) -> Table:
 
 def _transaction_table(figures: Figures) -> Table:
     return Table(
-        f"Transactions, signed, as confirmed ({PROGRAM})",
+        f"Transactions, signed, as confirmed ({figures.program})",
         ("transaction", "vB", "WU", "limit WU", "set by"),
         [(step.name, step.vsize, step.weight, *limit(step)) for step in figures.transactions],
     )
@@ -363,13 +377,15 @@ def limit(step: Step) -> tuple[int, str]:
 
 @click.command()
 @click.option("--quick", is_flag=True, help="Sizes only.")
+@click.option("--program", default=PROGRAM, show_default=True, help="What the measured transactions dispute.")
+@proof_option
 @with_app
-def bench(app: App, quick: bool) -> None:
+def bench(app: App, quick: bool, program: str, proof: str | None) -> None:
     """Sizes of scripts and transactions next to public figures, and times.
 
     Transactions are measured as they confirm on a chain inside this process; nothing is kept.
     """
     if not quick:
         say("measuring; --quick leaves the times out")
-    figures = measure(quick)
+    figures = measure(quick, Subject(parse_program(program), read_proof(proof)))
     emit(app, figures.document(), "\n\n".join(map(render, tables(figures))))

@@ -22,6 +22,7 @@ from cli.table import Table, drawn, plain
 from scripts_tapleaf import blake3, winternitz
 from scripts_tapleaf.script import OP_1, OP_EQUALVERIFY, encode_num, num
 from tests.core import spend_leaf
+from tests.toy import known, proof_file
 
 TRANSACTIONS = {
     *("PegInDeposit", "PegInRefund", "PegIn", "CooperativePayout", "PegOut", "ClaimFunding", "KickOff", "Challenge"),
@@ -68,6 +69,21 @@ def test_document_has_the_promised_keys_and_types(quick: dict[str, Any]) -> None
     assert set(quick["transactions"]) == set(quick["weights"]) == TRANSACTIONS
     assert are_counts(quick["transactions"])
     assert quick["times"] == {}
+
+
+def test_another_program_is_measured(tmp_path: Path, quick: dict[str, Any]) -> None:
+    (tmp_path / "proof").write_bytes(proof_file(2, 3))
+    with known():
+        document = json.loads(
+            run("bench", "--json", "--quick", "--program", "toy", "--proof", str(tmp_path / "proof")).stdout
+        )
+        without = run("bench", "--quick", "--program", "toy")
+    assert (quick["program"], document["program"]) == ("hash-chain:8:1", "toy")
+    assert document["transactions"].keys() == quick["transactions"].keys()
+    assert document["transactions"]["Assert"] < quick["transactions"]["Assert"]
+    assert document["winternitz"] == quick["winternitz"]
+    assert (without.exit_code, without.stdout) == (2, "")
+    assert "error: --proof: '0 lines'" in without.stderr
 
 
 def test_json_is_taken_before_and_after_the_command(tmp_path: Path, quick: dict[str, Any]) -> None:
