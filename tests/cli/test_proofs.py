@@ -10,7 +10,7 @@ from bitvm_bridge.chain.kernel import verify_inputs
 from bitvm_bridge.setup import InstanceSetup
 from bitvm_bridge.transaction import Transaction
 from cli import records
-from tests.cli.bridge import WINDOW, Bridge, challenged, make_deposit
+from tests.cli.bridge import WINDOW, Bridge, challenged, set_up
 from tests.cli.conftest import Copy
 from tests.toy import BELOW, known, proof_file
 
@@ -37,11 +37,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def claimed(keyed: Bridge, toy_known: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bridge, str, int]:
     """A challenged claim whose program is the toy: the instance's id and the height of its KickOff."""
     bridge = keyed.copy(tmp_path_factory.mktemp("claimed") / "data")
-    deposit = make_deposit(bridge)
-    instance = str(bridge.send("operator", "join", deposit, "--program", "toy")["instance"])
-    bridge.run("committee", "sign", instance)
-    bridge.run("committee", "confirm", deposit)
-    bridge.send("depositor", "peg-in", deposit)
+    instance = set_up(bridge, "toy")
     return bridge, instance, challenged(bridge, instance)
 
 

@@ -180,6 +180,23 @@ def test_on_bitcoin_core(fresh_bitcoind: LaunchedBitcoind, tmp_path: Path) -> No
     assert gains(before, bridge)["challenger"] > 0
 
 
+def test_a_leaf_of_megabytes_is_mined_by_bitcoin_core(fresh_bitcoind: LaunchedBitcoind, tmp_path: Path) -> None:
+    bridge = Bridge(tmp_path / "data", *PLAIN, *rpc_options(fresh_bitcoind))
+    make_keys(bridge)
+    instance = set_up(bridge, "hash-chain:2:64")
+    challenged(bridge, instance)
+    bridge.send("operator", "assert", instance, "--lie", "link_1")
+    height = bridge.height()
+    report = bridge.data("challenger", "disprove", instance, "--broadcast")
+    assert report["weight"] > 2_000_000
+    assert re.fullmatch(
+        r"[\d,]+ WU is above the relay limit of 400,000; --broadcast mines it on regtest", report["policy"]
+    )
+    assert (bridge.state(instance), bridge.height()) == ("Disprove", height + 1)
+    refusal = bridge.refused("challenger", "disprove", instance, "--broadcast", code=4)
+    assert refusal == "Disprove: bad-txns-inputs-missingorspent"
+
+
 def test_a_disproof_too_heavy_to_relay(
     disputed: tuple[Bridge, str, int], copy: Copy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
