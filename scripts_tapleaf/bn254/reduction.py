@@ -26,6 +26,8 @@ from scripts_tapleaf.bn254.constants import LIMB_BITS, LIMBS, MAX_OPERAND, Bound
 from scripts_tapleaf.bn254.writer import Writer
 from scripts_tapleaf.script import (
     OP_0,
+    OP_1ADD,
+    OP_1SUB,
     OP_2DUP,
     OP_ABS,
     OP_ADD,
@@ -73,9 +75,9 @@ def deferred_digits() -> tuple[tuple[int, int], ...]:
 
 
 class Term(NamedTuple):
-    """An item added (sign 1) or taken away (−1) at a bit: its place, and the largest magnitude it has."""
+    """An item added (sign 1) or taken away (−1) at a bit: its place (None for 1), and the largest magnitude it has."""
 
-    place: int
+    place: int | None
     bit: int
     sign: int
     bound: int
@@ -104,15 +106,16 @@ class Walk:
         self._writer = writer
         self._lookups = lookups
         self._is_zero = is_zero
-        self._terms: dict[int, list[tuple[int, bytes]]] = {}
+        self._terms: dict[int, list[tuple[int | None, bytes]]] = {}
         load: dict[int, int] = {}
         for bit, place, bound in lookups.terms() if lookups else ():
             self._add(bit, place, OP_PICK + OP_ADD)
             load[bit] = load.get(bit, 0) + bound
         for term in terms:
-            self._add(term.bit, term.place, OP_ADD if term.sign > 0 else OP_SUB)
+            by_one = OP_1ADD if term.sign > 0 else OP_1SUB
+            self._add(term.bit, term.place, by_one if term.place is None else OP_ADD if term.sign > 0 else OP_SUB)
             load[term.bit] = load.get(term.bit, 0) + term.bound
-        self._top = max(load)
+        self._top = max([QUOTIENT_BIT, *load])
         self._plan = _plan(load, magnitude, self._top, is_zero)
 
     @property
@@ -129,7 +132,7 @@ class Walk:
         self._finish()
         self._writer.drop(self._writer.height - start)
 
-    def _add(self, bit: int, place: int, code: bytes) -> None:
+    def _add(self, bit: int, place: int | None, code: bytes) -> None:
         self._terms.setdefault(bit, []).append((place, code))
 
     def _push_constants(self) -> None:
@@ -152,6 +155,9 @@ class Walk:
         if bit < self._top:
             writer.write(OP_DUP + OP_ADD)
         for place, code in self._terms.get(bit, ()):
+            if place is None:
+                writer.write(code)
+                continue
             writer.pick(place)
             writer.write(code, grows=-1)
         digit, odd = divmod(bit - QUOTIENT_BIT, 2)

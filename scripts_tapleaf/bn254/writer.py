@@ -45,6 +45,13 @@ class Writer:
         self.height += grows
         self._note()
 
+    def append(self, part: "Writer") -> None:
+        """Code that was written apart, from this height on and an empty altstack."""
+        self.code += part.code
+        self.height = part.height
+        self.most = max(self.most, self.alt + part.most)
+        self.alt += part.alt
+
     def peak(self, above: int) -> None:
         """The code just written is, on its way, `above` items higher than at its end."""
         self.most = max(self.most, self.height + self.alt + above)
