@@ -9,6 +9,7 @@ from functools import cache
 from typing import NamedTuple, TypeAlias
 
 from scripts_tapleaf.bn254.checked._stack import PICKS, Item, Stack
+from scripts_tapleaf.script import ScriptError
 
 Vector: TypeAlias = tuple[int, ...]
 
@@ -54,10 +55,16 @@ def _make(stack: Stack, way: _Way, table: list[list[Item]], limb: int) -> Item:
 
 @cache
 def _ways(order: tuple[Vector, ...], operands: frozenset[Vector], limbs: int) -> tuple[_Way, ...]:
-    return tuple(
-        _Way(0) if vector in operands - set(order[:index]) else min(_options(order[:index], vector, limbs))
-        for index, vector in enumerate(order)
-    )
+    return tuple(_way(order[:index], vector, operands, limbs) for index, vector in enumerate(order))
+
+
+def _way(known: tuple[Vector, ...], wanted: Vector, operands: frozenset[Vector], limbs: int) -> _Way:
+    if wanted in operands and wanted not in known:
+        return _Way(0)
+    ways = list(_options(known, wanted, limbs))
+    if not ways:
+        raise ScriptError(f"table: block {wanted}, expected one that two of the blocks before it make")
+    return min(ways)
 
 
 def _options(known: tuple[Vector, ...], wanted: Vector, limbs: int) -> Iterator[_Way]:
@@ -78,5 +85,8 @@ def _options(known: tuple[Vector, ...], wanted: Vector, limbs: int) -> Iterator[
 
 
 def cost(order: Sequence[Vector], operands: Sequence[Vector], limbs: int) -> int:
-    """Bytes a limb of the blocks that are no operands: what a search for a good order minimises."""
+    """Bytes a limb of the blocks that are no operands: what a search for a good order minimises.
+
+    Raises ScriptError where a block cannot be made from those before it.
+    """
     return sum(way.cost for way in _ways(tuple(order), frozenset(operands), limbs))
