@@ -9,7 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from bitvm_bridge.taproot import LEAF_VERSION, MAX_DEPTH
+from bitvm_bridge.transaction import MAX_MINEABLE_WEIGHT as MAX_MINEABLE_WEIGHT
 from bitvm_bridge.transaction import MAX_MONEY, Transaction, TxIn, TxOut
+from bitvm_bridge.transaction import MAX_STANDARD_WEIGHT as MAX_STANDARD_WEIGHT
 from scripts_tapleaf.script import (
     MAX_STANDARD_WITNESS_ITEM,
     OP_16,
@@ -26,10 +28,6 @@ from scripts_tapleaf.script import (
     push,
 )
 
-MAX_STANDARD_WEIGHT: Final = 400_000
-"""WU: the heaviest transaction that is relayed (MAX_STANDARD_TX_WEIGHT)."""
-MAX_MINEABLE_WEIGHT: Final = 3_900_000
-"""WU: the heaviest transaction of this project; a block has 4,000,000, and its template keeps room for others."""
 MIN_NON_WITNESS_SIZE: Final = 65
 """bytes without witnesses (MIN_STANDARD_TX_NONWITNESS_SIZE): 64 could pass for an inner node of the merkle tree."""
 STANDARD_VERSIONS: Final = range(1, 4)

@@ -12,6 +12,10 @@ SEQUENCE_RBF: Final = 0xFFFFFFFD
 """Signals replaceability (BIP125) and disables neither lock time nor, with bit 31 set, any relative lock."""
 WITNESS_SCALE: Final = 4
 MAX_MONEY: Final = 21_000_000 * 100_000_000
+MAX_STANDARD_WEIGHT: Final = 400_000
+"""WU: the heaviest transaction that is relayed (MAX_STANDARD_TX_WEIGHT)."""
+MAX_MINEABLE_WEIGHT: Final = 3_900_000
+"""WU: the heaviest transaction of this project; a block has 4,000,000, and its template keeps room for others."""
 
 
 def hash256(data: bytes) -> bytes:

@@ -1,14 +1,18 @@
 """Disputed computations: the interface, and the programs there are."""
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.program.base import Checks, Chunk, Program, Run, Value, Verdict, check_keys, differ
+from bitvm_bridge.program.groth16.program import Groth16, Groth16Spec
 from bitvm_bridge.program.hash_chain import HashChain, HashChainSpec
 
 __all__ = [
     "Checks",
     "Chunk",
+    "Groth16",
+    "Groth16Spec",
     "HashChain",
     "HashChainSpec",
     "Program",
@@ -33,7 +37,10 @@ class ProgramSpec(Protocol):
         """The program of one instance."""
 
 
-_SPECS: Final = {HashChain.name: HashChainSpec.parse}
+_SPECS: Final[dict[str, Callable[[str], ProgramSpec]]] = {
+    HashChain.name: HashChainSpec.parse,
+    Groth16.name: Groth16Spec.parse,
+}
 
 
 def parse_program(text: str) -> ProgramSpec:

@@ -78,6 +78,7 @@ def blake3_script(
     reserved: int = 0,
     *,
     trusted: bool = False,
+    keep: bool = False,
 ) -> Blake3Script:
     """Replace the limbs of a message by the limbs of its digest, limb 0 on top in both; what lies below stays.
 
@@ -86,7 +87,8 @@ def blake3_script(
     bytes are. The digest comes in limbs of 29 bits, the last shorter; `digest_bits` is a multiple of 8 up to 256.
 
     The script fails for a limb that is negative, too large for its width, not minimally encoded or longer than four
-    bytes; `trusted` says that this was checked before. `reserved` counts the items that others keep on both stacks.
+    bytes; `trusted` says that this was checked before. `keep` leaves the limbs of the message below the digest's.
+    `reserved` counts the items that others keep on both stacks.
 
     Raises ScriptError for a message of more than 1,024 bytes, limbs wider than 30 bits or too many for their bytes, a
     digest of another size, and where not even the smaller tables leave `reserved` of the 1,000 items.
@@ -102,10 +104,10 @@ def blake3_script(
     plan = Message.of(segments)
     if not plan.fields:
         return _constant(plan, digest_bits)
-    waiting = sum(field.stop > BLOCK_BITS for field in plan.fields)
-    for layout in (WIDE, COMPACT):
+    waiting = sum(keep or field.stop > BLOCK_BITS for field in plan.fields)
+    for layout, lean in ((WIDE, False), (COMPACT, False), (COMPACT, True)):
         if reserved + waiting + layout.height <= MAX_STACK_ITEMS:
-            result = _Writer(plan, layout, digest_bits, trusted).write()
+            result = _Writer(plan, layout, digest_bits, trusted=trusted, keep=keep, lean=lean).write()
             if reserved + result.max_stack <= MAX_STACK_ITEMS:
                 return result
     raise ScriptError(
@@ -122,11 +124,15 @@ def _constant(message: Message, digest_bits: int) -> Blake3Script:
 class _Writer:
     """Writes one script. The tables are pushed once, on top of the limbs that later blocks need."""
 
-    def __init__(self, message: Message, layout: Layout, digest_bits: int, trusted: bool) -> None:
+    def __init__(
+        self, message: Message, layout: Layout, digest_bits: int, *, trusted: bool, keep: bool, lean: bool
+    ) -> None:
         self.message = message
         self.layout = layout
         self.digest_bits = digest_bits
         self.trusted = trusted
+        self.keep = keep
+        self.lean = lean
         self.limbs = [(Item(), field) for field in message.fields]
         self.stack = Stack(item for item, _ in reversed(self.limbs))
 
@@ -136,7 +142,7 @@ class _Writer:
             self._block(index, CHAIN_WORDS * WORD_NIBBLES, last=False)
             self._chain_to_alt()
         self._block(last, self.digest_bits // NIBBLE_BITS, last=True)
-        _pack(self.stack, limb_widths(self.digest_bits))
+        _pack(self.stack, limb_widths(self.digest_bits), len(self.limbs))
         script = self.stack.script()
         return Blake3Script(script, most_items(script, len(self.message.fields)))
 
@@ -144,9 +150,11 @@ class _Writer:
         """Compress a block and leave the first `count` nibbles of the output on top, plain or, if `last`, as values."""
         message, stack = self.message, self.stack
         block = range(BLOCK_NIBBLES * index, BLOCK_NIBBLES * (index + 1))
-        here = [(item, field) for item, field in self.limbs if field.start < NIBBLE_BITS * block.stop]
-        unpack(stack, here, block, trusted=self.trusted)
-        self.limbs = [(item, field) for item, field in self.limbs if field.stop > NIBBLE_BITS * block.stop]
+        start, stop = NIBBLE_BITS * block.start, NIBBLE_BITS * block.stop
+        here = [(item, field) for item, field in self.limbs if field.start < stop and field.stop > start]
+        unpack(stack, here, block, trusted=self.trusted, keep=self.keep, lean=self.lean and index > 0)
+        if not self.keep:
+            self.limbs = [(item, field) for item, field in self.limbs if field.stop > stop]
         if index == 0:
             stack.push_all(self.layout.values)
         nibbles = self._message_to_main(block)
@@ -191,8 +199,8 @@ def _feed_forward(rounds: Rounds, state: Sequence[Word], count: int, *, values: 
             rounds.look_up(VALUE)
 
 
-def _pack(stack: Stack, widths: Sequence[int]) -> None:
-    """Turn the nibbles on top into limbs, the highest first, and drop everything else."""
+def _pack(stack: Stack, widths: Sequence[int], kept: int) -> None:
+    """Turn the nibbles on top into limbs, the highest first, and drop everything else but the `kept` deepest items."""
     bits = NIBBLE_BITS
     for width in reversed(widths):
         while bits + NIBBLE_BITS <= width:
@@ -204,7 +212,7 @@ def _pack(stack: Stack, widths: Sequence[int]) -> None:
         if missing:
             stack.write(DOUBLE * missing, OP_SWAP, *_split(bits), OP_ROT + OP_ROT + OP_ADD)
         stack.to_alt()
-    stack.drop(len(stack.items))
+    stack.drop(len(stack.items) - kept)
     for _ in widths:
         stack.from_alt()
     for depth in range(1, len(widths)):

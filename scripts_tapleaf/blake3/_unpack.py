@@ -128,11 +128,19 @@ def pieces(field: Field, block: range, given: set[int]) -> list[Piece]:
     return found
 
 
-def unpack(stack: Stack, limbs: Sequence[tuple[Item, Field]], block: range, *, trusted: bool) -> None:
+def unpack(
+    stack: Stack,
+    limbs: Sequence[tuple[Item, Field]],
+    block: range,
+    *,
+    trusted: bool,
+    keep: bool = False,
+    lean: bool = False,
+) -> None:
     """Put the message codes of a block, a range of nibbles, on the altstack, the lowest nibble last.
 
-    `limbs` are those with a bit in the block. One that reaches into the next block is copied, not taken; it is checked
-    the first time only.
+    `limbs` are those with a bit in the block. One that reaches into the next block is copied, not taken, and with `keep`
+    all are; it is checked the first time only. `lean` does without the tree, for want of room.
     """
     given: set[int] = set()
     tasks: list[tuple[Item, Field, int]] = []
@@ -146,12 +154,12 @@ def unpack(stack: Stack, limbs: Sequence[tuple[Item, Field]], block: range, *, t
         ladders.append(_ladder(field, cut, checked=checked))
         searches.append(min(ladders[-1], _search(field, cut, checked=checked) or ladders[-1], key=len))
     items = tree().items
-    if len(push_all(items)) + sum(map(len, searches)) < sum(map(len, ladders)):
+    if not lean and len(push_all(items)) + sum(map(len, searches)) < sum(map(len, ladders)):
         stack.push_all(items)
     else:
         items, searches = [], ladders
     for (item, field, made), code in zip(tasks, searches, strict=True):
-        if field.stop > NIBBLE_BITS * block.stop:
+        if keep or field.stop > NIBBLE_BITS * block.stop:
             stack.pick(item)
         else:
             stack.roll(item)
