@@ -11,7 +11,7 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from scripts_tapleaf.bn254.constants import LIMB_BITS, LIMBS, Bounds
-from scripts_tapleaf.bn254.reduction import LIMB_DIGITS, Lookups, Term, Walk, column, split, subtract_if
+from scripts_tapleaf.bn254.reduction import LIMB_DIGITS, WALK_ITEMS, Lookups, Term, Walk, column, split, subtract_if
 from scripts_tapleaf.bn254.writer import PICKS, Writer
 from scripts_tapleaf.script import (
     OP_0,
@@ -30,8 +30,6 @@ from scripts_tapleaf.script import (
 
 _LOWEST: Final = -2
 """The least digit; digits are the bits of a + Σ 2·4^i, less 2."""
-_WALK_ITEMS: Final = 16
-"""Constants, the limb being made and the register: what `Walk` has on top of the digits when it begins."""
 
 
 def digit_count(value: int) -> int:
@@ -71,7 +69,7 @@ def multiply(
     blocks = 4**components
     count = max(digit_count(bound.value) for bound in a)
     top = 2 * (count - 1) + LIMB_BITS * (LIMBS - 1)
-    origin = base + LIMBS * blocks + count + _WALK_ITEMS - 7 * is_zero + column(top)
+    origin = base + LIMBS * blocks + count + WALK_ITEMS + column(top)
     _Cut(writer, a_places, a, count, lambda digit: origin - column(2 * digit) - base - LIMBS * blocks).write()
     writer.drop(LIMBS * components)
     results: list[Bounds] = []
@@ -202,7 +200,7 @@ class _Cut:
 
 
 def _write_table(writer: Writer, b: Sequence[Sequence[int]], *, imaginary: bool) -> None:
-    """All blocks, the one of the digits −2 uppermost; each limb from items that are there already, in the fewest bytes."""
+    """All blocks, the one of the digits −2 uppermost; each limb in the fewest bytes from items already there."""
     components = len(b)
     known: list[dict[tuple[int, ...], int]] = [
         {tuple(int(i == part) for i in range(components)): b[part][limb] for part in range(components)}

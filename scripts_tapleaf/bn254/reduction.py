@@ -23,12 +23,14 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from scripts_tapleaf.bn254.constants import LIMB_BITS, LIMBS, MAX_OPERAND, Bounds, P, signed_digits
-from scripts_tapleaf.bn254.writer import Writer
+from scripts_tapleaf.bn254.writer import ROLLS, Writer
 from scripts_tapleaf.script import (
     OP_0,
     OP_1ADD,
     OP_1SUB,
     OP_2DUP,
+    OP_2SWAP,
+    OP_3DUP,
     OP_ABS,
     OP_ADD,
     OP_DROP,
@@ -38,13 +40,17 @@ from scripts_tapleaf.script import (
     OP_EQUALVERIFY,
     OP_GREATERTHANOREQUAL,
     OP_IF,
-    OP_LESSTHAN,
+    OP_LESSTHANOREQUAL,
+    OP_MAX,
+    OP_MIN,
     OP_NEGATE,
-    OP_OVER,
     OP_PICK,
+    OP_ROLL,
     OP_ROT,
     OP_SUB,
     OP_SWAP,
+    OP_TOALTSTACK,
+    OP_TUCK,
     ScriptError,
     num,
 )
@@ -57,6 +63,9 @@ RESULT_UNIT: Final = 1 << RESULT_BITS
 LIMB_DIGITS: Final = LIMB_BITS // 2
 LIMB_BOUND: Final = 2 * (4**LIMB_DIGITS - 1) // 3
 """Magnitude of eleven digits from −2 to 2."""
+_DIGITS: Final = (2, 1, 0, -1, -2)
+WALK_ITEMS: Final = len(_DIGITS) + 3
+"""What a walk has on top of everything when it begins: multiples of a unit, two thresholds and the register."""
 _PHASE: Final = QUOTIENT_BIT % LIMB_BITS
 _TOP_RESULT_DIGIT: Final = (QUOTIENT_BIT - 1 + RESULT_BITS) // 2
 _LAST_RESULT_DIGIT: Final = (RESULT_BITS + 1) // 2
@@ -106,6 +115,7 @@ class Walk:
         self._writer = writer
         self._lookups = lookups
         self._is_zero = is_zero
+        self._depths: list[int] = []
         self._terms: dict[int, list[tuple[int | None, bytes]]] = {}
         load: dict[int, int] = {}
         for bit, place, bound in lookups.terms() if lookups else ():
@@ -126,7 +136,8 @@ class Walk:
     def write(self) -> None:
         """Write it; the result's limbs go to the altstack, the top limb first, and nothing else is left behind."""
         start = self._writer.height
-        self._push_constants()
+        self._push_constants(QUOTIENT_UNIT)
+        self._writer.number(0)
         for bit in range(self._top, -1, -1):
             self._write_bit(bit)
         self._finish()
@@ -135,25 +146,20 @@ class Walk:
     def _add(self, bit: int, place: int | None, code: bytes) -> None:
         self._terms.setdefault(bit, []).append((place, code))
 
-    def _push_constants(self) -> None:
-        """For both units: −d·unit for d from 2 down to −2, then the magnitudes from which d is 1 and 2."""
+    def _push_constants(self, unit: int) -> None:
+        """−d·unit for d from 2 down to −2, then the magnitudes from which d is 2 and 1."""
         writer = self._writer
-        self._multiples: dict[int, int] = {}
-        self._thresholds: dict[int, tuple[int, int]] = {}
-        for unit in (QUOTIENT_UNIT,) if self._is_zero else (QUOTIENT_UNIT, RESULT_UNIT):
-            for digit in range(2, -3, -1):
-                if digit == 0:
-                    self._multiples[unit] = writer.height
-                writer.number(-digit * unit)
-            self._thresholds[unit] = (writer.height, writer.height + 1)
-            writer.number((unit + 1) // 2)
-            writer.number((3 * unit + 1) // 2)
-        writer.write(OP_0 + OP_0, grows=2)
+        self._multiples = writer.height
+        for digit in _DIGITS:
+            writer.number(-digit * unit)
+        writer.number((3 * unit + 1) // 2)
+        writer.number((unit + 1) // 2)
 
     def _write_bit(self, bit: int) -> None:
         writer = self._writer
         if bit < self._top:
             writer.write(OP_DUP + OP_ADD)
+            writer.peak(1)
         for place, code in self._terms.get(bit, ()):
             if place is None:
                 writer.write(code)
@@ -162,50 +168,80 @@ class Walk:
             writer.write(code, grows=-1)
         digit, odd = divmod(bit - QUOTIENT_BIT, 2)
         if not odd and 0 <= digit <= self._plan.top_digit:
-            self._choose(QUOTIENT_UNIT)
+            self._choose()
             if digit % LIMB_DIGITS == 0:
                 self._defer(digit // LIMB_DIGITS)
+                if digit == 0 and not self._is_zero:
+                    self._change_constants()
                 return
         digit, odd = divmod(bit + RESULT_BITS, 2)
         if not odd and not self._is_zero and _LAST_RESULT_DIGIT <= digit <= _TOP_RESULT_DIGIT:
-            self._choose(RESULT_UNIT)
+            self._choose()
             if digit % LIMB_DIGITS == 0:
-                self._save_limb()
+                self._assemble()
+                writer.to_alt()
         if self._lookups and bit % LIMB_BITS == _PHASE:
-            writer.write(OP_0 + OP_ROT + OP_ROT, grows=1)
+            writer.write(num(2) + OP_PICK + OP_ROT + OP_ROT, grows=1)
 
-    def _choose(self, unit: int) -> None:
-        """(limb V) → (4·limb + d, V − d·unit)"""
+    def _choose(self) -> None:
+        """(3u/2 u/2 V) → (3u/2 u/2 V − d·u), and to the altstack the depth at which −d·u was found.
+
+        The digit's magnitude is the number of thresholds that |V| reaches. It is less than |V| or 0, so that V limited
+        to it on both sides is d.
+        """
         writer = self._writer
-        one, two = self._thresholds[unit]
-        writer.write(OP_DUP + OP_ABS, grows=1)
-        writer.pick(one)
-        writer.write(OP_GREATERTHANOREQUAL + OP_OVER + OP_ABS)
-        writer.pick(two)
-        writer.write(OP_GREATERTHANOREQUAL + OP_ADD, grows=-2)
-        writer.write(OP_OVER + OP_0 + OP_LESSTHAN + OP_IF + OP_NEGATE + OP_ENDIF)
-        writer.peak(2)
-        writer.write(OP_DUP + num(writer.depth(self._multiples[unit])) + OP_ADD + OP_PICK, grows=1)
+        writer.write(OP_3DUP + OP_ABS + OP_TUCK + OP_LESSTHANOREQUAL, grows=3)
         writer.peak(1)
-        writer.write(OP_ROT + OP_ADD + OP_ROT + (OP_DUP + OP_ADD) * 2 + OP_ROT + OP_ADD + OP_SWAP, grows=-2)
+        writer.write(OP_SWAP + OP_ROT + OP_GREATERTHANOREQUAL + OP_ADD, grows=-2)
+        writer.write(OP_2DUP + OP_NEGATE + OP_MAX + OP_MIN)
+        writer.peak(2)
+        depth = writer.depth(self._multiples + _DIGITS.index(0)) - 1
+        self._depths.append(depth)
+        writer.write(num(depth) + OP_ADD + OP_DUP + OP_TOALTSTACK + OP_PICK + OP_ADD, grows=-1)
+        writer.alt += 1
+        writer.peak(1)
+
+    def _assemble(self) -> None:
+        """() → (limb) of the digits whose depths are on the altstack."""
+        writer = self._writer
+        count = len(self._depths)
+        writer.from_alt(count)
+        writer.write(((OP_DUP + OP_ADD) * 2 + OP_ADD) * (count - 1), grows=1 - count)
+        writer.peak(count)
+        value = 0
+        for depth in self._depths:
+            value = 4 * value + depth
+        writer.add_number(-value)
+        self._depths.clear()
 
     def _defer(self, limb: int) -> None:
-        """A limb of q is complete: what it has below bit 224 becomes terms."""
-        place = self._writer.height - 2
+        """A limb of q is complete: what it has below bit 224 becomes terms. It is put below the thresholds."""
+        writer = self._writer
+        self._assemble()
+        writer.write(OP_2SWAP + num(3) + OP_ROLL)
         for position, sign in deferred_digits():
-            self._add(LIMB_BITS * limb + position, place, OP_SUB if sign > 0 else OP_ADD)
-        self._writer.write(OP_0 + OP_SWAP, grows=1)
+            self._add(LIMB_BITS * limb + position, writer.height - 4, OP_SUB if sign > 0 else OP_ADD)
 
-    def _save_limb(self) -> None:
-        self._writer.write(OP_SWAP)
-        self._writer.to_alt()
-        self._writer.write(OP_0 + OP_SWAP, grows=1)
+    def _change_constants(self) -> None:
+        """From the quotient to the result: other constants, now above the limbs of q. The height stays."""
+        writer = self._writer
+        first, count = self._multiples, len(_DIGITS)
+        writer.to_alt()
+        writer.drop(2)
+        writer.write(ROLLS[writer.depth(first)] * count)
+        writer.drop(count)
+        for terms in self._terms.values():
+            terms[:] = [(place - count if place and place > first else place, code) for place, code in terms]
+        self._push_constants(RESULT_UNIT)
+        writer.from_alt()
 
     def _finish(self) -> None:
         writer = self._writer
         if self._is_zero:
             writer.write(OP_0 + OP_EQUALVERIFY, grows=-1)
             return
+        self._assemble()
+        writer.write((OP_DUP + OP_ADD) * (2 * (_LAST_RESULT_DIGIT - LIMB_DIGITS)) + OP_SWAP)
         offset = ((self._plan.rest + (1 << LIMB_BITS - 1)) >> LIMB_BITS) + 1
         low = 1 << LIMB_BITS - 1
         writer.add_number(low + (offset << LIMB_BITS))
@@ -213,8 +249,7 @@ class Walk:
         writer.add_number(-low)
         writer.write(OP_SWAP)
         writer.add_number(-offset)
-        writer.write(OP_ROT + (OP_DUP + OP_ADD) * (2 * (_LAST_RESULT_DIGIT - LIMB_DIGITS)) + OP_ADD, grows=-1)
-        writer.peak(1)
+        writer.write(OP_ROT + OP_ADD, grows=-1)
         writer.to_alt(2)
 
 

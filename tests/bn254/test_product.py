@@ -29,11 +29,11 @@ from tests.bn254.limbs import (
 from tests.core import spend_leaf
 
 FIGURES = {
-    (1, True, False): (25_106, 253),
-    (2, True, False): (51_898, 433),
-    (2, False, False): (51_766, 409),
-    (1, True, True): (20_714, 233),
-    (2, True, True): (43_114, 401),
+    (1, True, False): (22_839, 253),
+    (2, True, False): (47_364, 433),
+    (2, False, False): (47_232, 409),
+    (1, True, True): (19_814, 234),
+    (2, True, True): (41_314, 402),
 }
 """(components, with an addend, zero check) → (bytes of script, most items)"""
 
