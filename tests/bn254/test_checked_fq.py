@@ -8,7 +8,17 @@ import pytest
 from scripts_tapleaf.bn254.checked import MAX_REGISTER, fq
 from scripts_tapleaf.interpreter import run
 from scripts_tapleaf.script import MAX_STACK_ITEMS, OP_1, ScriptError, encode_num
-from tests.bn254.checking import EDGES, P, accepts, changed, measured_stack, numbers, residues
+from tests.bn254.checking import (
+    EDGES,
+    P,
+    accepts,
+    changed,
+    largest_number,
+    leaves_the_rest,
+    measured_stack,
+    numbers,
+    residues,
+)
 
 R, Q, B, DIGITS = 0, 10, 20, 30
 """Where the groups of the witness of `mul` start."""
@@ -70,6 +80,17 @@ def test_extreme_digits_and_limbs_are_accepted() -> None:
     for digit, sign in product((0, 15), (1, -1)):
         alternating = [sign * LIMB * (-1) ** index for index in range(9)]
         assert accepts(fq.mul(), mul_of([digit, 15 - digit] * 32, [*alternating, top]))
+
+
+def test_the_bound_holds_and_is_nearly_reached() -> None:
+    digits, limbs = [0] * 64, [-LIMB] * 9 + [-(1 << 18)]
+    assert 0.8 * fq.mul().bound < largest_number(fq.mul(), mul_of(digits, limbs)) <= fq.mul().bound
+
+
+def test_items_below_the_witness_are_left_alone() -> None:
+    assert leaves_the_rest(fq.mul(), fq.mul_witness(P // 3, P // 7))
+    for signs in COMBINATIONS:
+        assert leaves_the_rest(fq.combination(signs), fq.combination_witness(signs, [(P // 3, P // 7)] * len(signs)))
 
 
 def test_any_representative_of_the_result_will_do() -> None:

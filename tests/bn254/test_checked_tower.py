@@ -12,7 +12,7 @@ from scripts_tapleaf.bn254.checked._limbs import LARGEST, to_limbs
 from scripts_tapleaf.bn254.checked._pair import table_order
 from scripts_tapleaf.bn254.checked._table import cost
 from scripts_tapleaf.script import MAX_STACK_ITEMS, ScriptError, decode_num, encode_num
-from tests.bn254.checking import EDGES, P, accepts, changed, measured_stack, numbers, residues
+from tests.bn254.checking import EDGES, P, accepts, changed, leaves_the_rest, measured_stack, numbers, residues
 
 Fq2 = tuple[int, int]
 SHAPES = [(3, 3), (2, 3), (2, 2)]
@@ -107,6 +107,9 @@ class TestFq2:
             ]
             assert accepts(fq2.mul(), [encode_num(limb) for group in groups for limb in group])
 
+    def test_items_below_the_witness_are_left_alone(self) -> None:
+        assert leaves_the_rest(fq2.mul(), fq2.mul_witness((P // 3, P // 5), (P // 7, P // 11)))
+
     def test_each_item_changed_is_refused(self) -> None:
         spoilt(fq2.mul(), fq2.mul_witness((P // 3, P // 5), (P // 7, P // 11)), 1)
 
@@ -176,6 +179,9 @@ class TestFq6:
         for _ in range(8):
             a, b = ([tuple(source.choices(EXTREMES, k=2)) for _ in range(terms)] for terms in shape)
             assert accepts(fq6.mul(*shape), fq6.mul_witness(a, b))  # type: ignore[arg-type]
+
+    def test_items_below_the_witness_are_left_alone(self, shape: tuple[int, int]) -> None:
+        assert leaves_the_rest(fq6.mul(*shape), fq6.mul_witness(pairs("k", shape[0]), pairs("l", shape[1])))
 
     def test_changed_items_are_refused(self, shape: tuple[int, int]) -> None:
         spoilt(fq6.mul(*shape), fq6.mul_witness(pairs("e", shape[0]), pairs("f", shape[1])), 7)
