@@ -18,17 +18,14 @@ from scripts_tapleaf.bn254.constants import (
     signed_digits,
     to_limbs,
 )
-from scripts_tapleaf.bn254.reduction import LIMB_BOUND, split, subtract_if
-from scripts_tapleaf.bn254.writer import PICKS, ROLLS, Writer
+from scripts_tapleaf.bn254.reduction import LIMB_BOUND, carry_out, split, subtract_if
+from scripts_tapleaf.bn254.writer import DOUBLE, PICKS, ROLLS, Writer
 from scripts_tapleaf.script import (
     OP_0,
     OP_1ADD,
-    OP_1SUB,
-    OP_2DUP,
     OP_ABS,
     OP_ADD,
     OP_BOOLOR,
-    OP_DROP,
     OP_DUP,
     OP_ELSE,
     OP_ENDIF,
@@ -131,7 +128,7 @@ def _cut_raw_limb(writer: Writer, cuts: list[int], shift: int) -> None:
         writer.peak(3)
     writer.write(OP_DUP + OP_0 + num(1 << cuts[0]) + OP_WITHIN + OP_VERIFY)
     writer.peak(3)
-    writer.write((OP_DUP + OP_ADD) * shift)
+    writer.write(DOUBLE * shift)
     writer.peak(1)
     writer.write(ROLLS[len(cuts)] + OP_ADD, grows=-1)
     writer.to_alt(len(cuts) - 1)
@@ -170,7 +167,7 @@ def canonical(writer: Writer, bounds: Bounds) -> None:
     _add(writer, prime)
     writer.write(OP_ENDIF)
     for bound, limb in zip(bounds.limbs[:-1], prime, strict=False):
-        _floor_limb(writer, min(limb, 0) - bound - 1, max(limb, 0) + bound + 1)
+        carry_out(writer, min(limb, 0) - bound - 1, max(limb, 0) + bound + 1)
     writer.from_alt(LIMBS - 1)
     _check_residue(writer)
 
@@ -202,22 +199,6 @@ def _add(writer: Writer, limbs: list[int]) -> None:
         writer.add_number(limb)
         writer.to_alt()
     writer.from_alt(LIMBS)
-
-
-def _floor_limb(writer: Writer, low: int, high: int) -> None:
-    """(next v) → (next + ⌊v / 2^22⌋), v mod 2^22 to the altstack, for −2^23 ≤ low ≤ v ≤ high < 2^23."""
-    if low < -_BASE:
-        borrow = num(_BASE) + OP_ADD + OP_SWAP + OP_1SUB + OP_SWAP
-        writer.write(OP_DUP + num(-_BASE) + OP_LESSTHAN + OP_IF + borrow + OP_ENDIF)
-    writer.write(OP_DUP + OP_0 + OP_LESSTHAN + OP_IF + num(_BASE) + OP_ADD + OP_TOALTSTACK + OP_1SUB + OP_ELSE)
-    if high >= _BASE:
-        carry = OP_SUB + OP_TOALTSTACK + OP_1ADD
-        writer.write(num(_BASE) + OP_2DUP + OP_GREATERTHANOREQUAL + OP_IF + carry + OP_ELSE + OP_DROP)
-        writer.write(OP_TOALTSTACK + OP_ENDIF + OP_ENDIF, grows=-1)
-    else:
-        writer.write(OP_TOALTSTACK + OP_ENDIF, grows=-1)
-    writer.alt += 1
-    writer.peak(3)
 
 
 def _check_residue(writer: Writer) -> None:
@@ -278,7 +259,7 @@ def is_multiple(writer: Writer, bounds: Bounds) -> None:
     writer.write(ROLLS[LIMBS] + OP_0, grows=1)
     for bit in range(top, -1, -1):
         if bit < top:
-            writer.write(OP_DUP + OP_ADD)
+            writer.write(DOUBLE)
             writer.peak(1)
         if bit in digits:
             writer.write(OP_OVER + (OP_SUB if digits[bit] > 0 else OP_ADD))

@@ -11,25 +11,29 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from scripts_tapleaf.bn254.constants import LIMB_BITS, LIMBS, Bounds
-from scripts_tapleaf.bn254.reduction import LIMB_DIGITS, WALK_ITEMS, Lookups, Term, Walk, column, split, subtract_if
-from scripts_tapleaf.bn254.writer import PICKS, Writer
+from scripts_tapleaf.bn254.reduction import LIMB_DIGITS, WALK_ITEMS, Lookups, Term, Walk, carry_out, column
+from scripts_tapleaf.bn254.writer import DOUBLE, PICKS, Writer
 from scripts_tapleaf.script import (
     OP_0,
+    OP_2DUP,
+    OP_2SWAP,
     OP_ADD,
     OP_DUP,
-    OP_FROMALTSTACK,
+    OP_GREATERTHANOREQUAL,
     OP_NEGATE,
-    OP_ROT,
+    OP_NUMEQUALVERIFY,
+    OP_PICK,
     OP_SUB,
     OP_SWAP,
-    OP_TOALTSTACK,
-    OP_VERIFY,
-    OP_WITHIN,
+    ScriptError,
     num,
 )
 
 _LOWEST: Final = -2
 """The least digit; digits are the bits of a + Σ 2·4^i, less 2."""
+
+_SEARCH: Final = (OP_2DUP + OP_PICK + OP_GREATERTHANOREQUAL + OP_ADD + OP_PICK) * 2
+"""(value index) → (value child's child)"""
 
 
 def digit_count(value: int) -> int:
@@ -117,8 +121,8 @@ def _entry_bounds(b: Sequence[Bounds]) -> list[int]:
 class _Cut:
     """Numbers of an operand's digits to the altstack, limb by limb, in each from the highest digit.
 
-    `number(digit)` is the number of a digit whose components are all −2. Each limb takes the carry from the one below;
-    what is left of it in the end is its lowest digit, and is checked to be one: digits are stack depths.
+    `number(digit)` is the number of a digit whose components are all −2. Each limb takes the carry from the one below.
+    What it then has is looked up digit by digit in a tree on the stack (`_Tree`), and checked to be nothing in the end.
     """
 
     def __init__(
@@ -131,72 +135,121 @@ class _Cut:
     ) -> None:
         self._writer, self._places, self._bounds = writer, places, bounds
         self._count, self._number = count, number
+        self._order = list(range(len(places)))
+        """Which component lies where, the uppermost last."""
         self._carry = [0] * len(places)
+        self._tree = _tree(len(places), number(0))
 
     def write(self) -> None:
-        """Write it; carries are gone at the end."""
-        parts = list(range(len(self._places)))
+        """Write it; nothing is left behind."""
+        writer, start = self._writer, self._writer.height
+        for item in self._tree.items:
+            writer.number(item)
+        for places in self._places:
+            writer.pick(places[0])
         last = min((self._count - 1) // LIMB_DIGITS, LIMBS - 1)
         for limb in range(last + 1):
             first = LIMB_DIGITS * limb
             digits = range(first, self._count if limb == last else first + LIMB_DIGITS)
-            for part in reversed(parts):
-                self._take(part, limb, digits, is_last=limb == last, is_first=part == parts[-1])
-            parts = self._arrange(parts, is_last=limb == last)
-            parts = self._digits(parts, digits)
+            if limb == last:
+                self._take_last(digits)
+            else:
+                self._take(limb)
+            below = self._order[::-1]
+            for digit in reversed(digits):
+                self._write_digit(digit, is_last=digit == first)
+            self._order = below
+        writer.drop(writer.height - start)
 
-    def _take(self, part: int, limb: int, digits: range, *, is_last: bool, is_first: bool) -> None:
-        """Add the carry to a limb; the part's turn comes first where its carry is uppermost."""
+    def _take(self, limb: int) -> None:
+        """(limb with carry, for each component) → (next one with carry …  digits to look up …)"""
         writer = self._writer
-        if limb and not is_first:
-            writer.write(OP_SWAP if is_last else OP_ROT)
-        writer.pick(self._places[part][limb])
-        if limb:
-            writer.write(OP_ADD, grows=-1)
-        carried = self._carry[part]
-        offset = sum(-_LOWEST * 4 ** (digit - digits.start) for digit in digits) - carried
-        if is_last:
+        for turn in range(len(self._order)):
+            part = self._next_part(turn)
+            offset = -_LOWEST * (4**LIMB_DIGITS - 1) // 3
             writer.add_number(offset)
-            return
-        self._carry[part] = carry = (self._bounds[part].limbs[limb] + carried >> LIMB_BITS) + 1
-        writer.add_number(offset + (carry << LIMB_BITS))
-        split(writer, (2 * carry + 1).bit_length())
+            writer.pick(self._places[part][limb + 1])
+            writer.write(OP_SWAP)
+            most = self._bounds[part].limbs[limb] + self._carry[part]
+            carry_out(writer, offset - most, offset + most)
+            self._carry[part] = (offset + most >> LIMB_BITS) + 1
+        writer.from_alt(len(self._order))
+        self._order.reverse()
 
-    def _arrange(self, parts: list[int], *, is_last: bool) -> list[int]:
-        """What is left of the limbs is brought on top of the carries; the order of the limbs, the uppermost last."""
-        if len(parts) == 1:
-            return parts
-        self._writer.write(OP_SWAP if is_last else OP_ROT)
-        return parts
-
-    def _digits(self, parts: list[int], digits: range) -> list[int]:
-        """(limb … limb) → (); the order in which the carries lie, the uppermost last."""
+    def _take_last(self, digits: range) -> None:
+        """The same for the highest limb, where 0 stands for the next one."""
         writer = self._writer
-        order = list(parts)
-        for digit in reversed(digits[1:]):
-            writer.number(self._number(digit))
-            writer.to_alt()
-            for _ in parts:
-                for bit in (1, 0):
-                    weight = num(LIMBS * 4 ** order[-1] << bit)
-                    add = OP_FROMALTSTACK + weight + OP_ADD + OP_TOALTSTACK
-                    writer.write(subtract_if(1 << 2 * (digit - digits.start) + bit, add))
-                writer.peak(4)
-                if len(parts) > 1:
-                    writer.write(OP_SWAP)
-                    order.reverse()
-        for turn in range(len(parts)):
+        if len(digits) > LIMB_DIGITS:
+            raise ScriptError(f"multiply: a number of {self._count} digits, expected at most {LIMB_DIGITS * LIMBS}")
+        for turn in range(len(self._order)):
+            self._next_part(turn)
+            writer.add_number(-_LOWEST * (4 ** len(digits) - 1) // 3)
+            writer.write(DOUBLE * (2 * (LIMB_DIGITS - len(digits))))
+            writer.peak(1)
+        writer.write(OP_0 + OP_SWAP if len(self._order) == 1 else OP_0 + OP_0 + OP_2SWAP, grows=len(self._order))
+
+    def _next_part(self, turn: int) -> int:
+        """Bring the component to the top whose turn it is: the one that is there, then the other one."""
+        if turn:
+            self._writer.write(OP_SWAP)
+            self._order.reverse()
+        return self._order[-1]
+
+    def _write_digit(self, digit: int, *, is_last: bool) -> None:
+        """Look up the highest digit of every component, take it away and add the numbers that are found."""
+        writer, parts = self._writer, len(self._order)
+        for turn in range(parts):
+            root = self._tree.roots[self._next_part(turn)]
+            writer.write(num(root) + _SEARCH, OP_DUP + OP_PICK, grows=2)
+            writer.peak(2)
             if turn:
-                writer.write(OP_SWAP)
-                order.reverse()
-            writer.write(OP_DUP + OP_0 + num(4) + OP_WITHIN + OP_VERIFY)
-            writer.peak(3)
-            writer.multiply(LIMBS * 4 ** order[-1])
-        if len(parts) > 1:
-            writer.write(OP_ADD, grows=-1)
-        writer.add_number(self._number(digits.start))
-        writer.to_alt()
-        return list(reversed(parts)) if len(parts) > 1 else parts
+                writer.from_alt()
+                writer.write(OP_ADD, grows=-1)
+            if turn == parts - 1:
+                writer.add_number(self._number(digit) - self._number(0))
+            writer.to_alt()
+            if not is_last:
+                writer.write(OP_PICK + OP_SUB + DOUBLE * 2, grows=-1)
+            elif turn < parts - 1:
+                writer.write(OP_PICK + OP_SUB, grows=-1)
+            else:
+                writer.write(OP_PICK + OP_NUMEQUALVERIFY, grows=-2)
+        if is_last and parts > 1:
+            writer.write(OP_0 + OP_NUMEQUALVERIFY, grows=-1)
+
+
+class _Tree(NamedTuple):
+    """A search tree as stack items, deepest first, and the index of the root for each component."""
+
+    items: list[int]
+    roots: list[int]
+
+
+def _tree(components: int, number: int) -> _Tree:
+    """A tree of three thresholds for each component; its leaves have the digit's number and what to take away.
+
+    An index is a depth below the items above it when it is used. `_SEARCH` compares with the threshold at index i and
+    goes on to what is three items below that, or to the next one where the value reaches the threshold. A leaf's index
+    is that of what to take away, and the number lies above that. What the leaf of a digit takes away is the threshold
+    for this digit as well: one item for both.
+    """
+    unit, frame = 4 ** (LIMB_DIGITS - 1), 2 * components
+    at: dict[int, int] = {}
+    start = {(part, 2): 5 * part for part in range(components)}
+    for part in range(components):
+        for digit in (1, 3, 0):
+            start[part, digit] = 5 * components + 12 * part + (1, 3, 0).index(digit) * 5
+    for (part, digit), place in start.items():
+        at[place] = LIMBS * 4**part * digit + (number if part == 0 else 0)
+        at[place + 1] = digit * unit
+        if digit:
+            children = [(part, 1), (part, 3)] if digit == 2 else [(part, digit - 1), (part, digit)]
+            for index, child in enumerate(children):
+                at[place + 3 + index] = start[child] + frame + (3 if digit == 2 else 1)
+    return _Tree(
+        [at.get(place, 0) for place in reversed(range(max(at) + 1))],
+        [start[part, 2] + frame + 3 for part in range(components)],
+    )
 
 
 def _write_table(writer: Writer, b: Sequence[Sequence[int]], *, imaginary: bool) -> None:

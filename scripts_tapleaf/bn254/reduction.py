@@ -23,7 +23,7 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from scripts_tapleaf.bn254.constants import LIMB_BITS, LIMBS, MAX_OPERAND, Bounds, P, signed_digits
-from scripts_tapleaf.bn254.writer import ROLLS, Writer
+from scripts_tapleaf.bn254.writer import DOUBLE, ROLLS, Writer
 from scripts_tapleaf.script import (
     OP_0,
     OP_1ADD,
@@ -40,6 +40,7 @@ from scripts_tapleaf.script import (
     OP_EQUALVERIFY,
     OP_GREATERTHANOREQUAL,
     OP_IF,
+    OP_LESSTHAN,
     OP_LESSTHANOREQUAL,
     OP_MAX,
     OP_MIN,
@@ -158,7 +159,7 @@ class Walk:
     def _write_bit(self, bit: int) -> None:
         writer = self._writer
         if bit < self._top:
-            writer.write(OP_DUP + OP_ADD)
+            writer.write(DOUBLE)
             writer.peak(1)
         for place, code in self._terms.get(bit, ()):
             if place is None:
@@ -206,7 +207,7 @@ class Walk:
         writer = self._writer
         count = len(self._depths)
         writer.from_alt(count)
-        writer.write(((OP_DUP + OP_ADD) * 2 + OP_ADD) * (count - 1), grows=1 - count)
+        writer.write((DOUBLE * 2 + OP_ADD) * (count - 1), grows=1 - count)
         writer.peak(count)
         value = 0
         for depth in self._depths:
@@ -241,7 +242,7 @@ class Walk:
             writer.write(OP_0 + OP_EQUALVERIFY, grows=-1)
             return
         self._assemble()
-        writer.write((OP_DUP + OP_ADD) * (2 * (_LAST_RESULT_DIGIT - LIMB_DIGITS)) + OP_SWAP)
+        writer.write(DOUBLE * (2 * (_LAST_RESULT_DIGIT - LIMB_DIGITS)) + OP_SWAP)
         offset = ((self._plan.rest + (1 << LIMB_BITS - 1)) >> LIMB_BITS) + 1
         low = 1 << LIMB_BITS - 1
         writer.add_number(low + (offset << LIMB_BITS))
@@ -258,6 +259,35 @@ def split(writer: Writer, bits: int) -> None:
     writer.write(OP_0 + OP_SWAP, grows=1)
     for bit in reversed(range(bits)):
         writer.write(subtract_if(1 << LIMB_BITS + bit, OP_SWAP + num(1 << bit) + OP_ADD + OP_SWAP))
+    writer.peak(3)
+
+
+def carry_out(writer: Writer, low: int, high: int) -> None:
+    """(next v) → (next + ⌊v / 2^22⌋), v mod 2^22 to the altstack, for low ≤ v ≤ high.
+
+    For any other v it is exact too, but what goes to the altstack is then no limb of 22 bits.
+    """
+    base = 1 << LIMB_BITS
+    if low < -2 * base or high >= 2 * base:
+        lowest = low >> LIMB_BITS
+        writer.add_number(-lowest << LIMB_BITS)
+        split(writer, ((high >> LIMB_BITS) - lowest).bit_length())
+        writer.to_alt()
+        writer.add_number(lowest)
+        writer.write(OP_ADD, grows=-1)
+        return
+    if low < -base:
+        borrow = num(base) + OP_ADD + OP_SWAP + OP_1SUB + OP_SWAP
+        writer.write(OP_DUP + num(-base) + OP_LESSTHAN + OP_IF + borrow + OP_ENDIF)
+    code = OP_TOALTSTACK
+    if high >= base:
+        carry = OP_SUB + OP_TOALTSTACK + OP_1ADD
+        code = num(base) + OP_2DUP + OP_GREATERTHANOREQUAL + OP_IF + carry + OP_ELSE + OP_DROP + code + OP_ENDIF
+    if low < 0:
+        borrow = num(base) + OP_ADD + OP_TOALTSTACK + OP_1SUB
+        code = OP_DUP + OP_0 + OP_LESSTHAN + OP_IF + borrow + OP_ELSE + code + OP_ENDIF
+    writer.write(code, grows=-1)
+    writer.alt += 1
     writer.peak(3)
 
 
