@@ -6,13 +6,13 @@ imaginary part, in tables that follow each other in the same place, so that one 
 depth at which `Walk` looks it up, and the cut yields it in that form: the weights of the bits are distances of blocks.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Final, NamedTuple
 
 from scripts_tapleaf.bn254.constants import LIMB_BITS, LIMBS, Bounds
 from scripts_tapleaf.bn254.reduction import LIMB_DIGITS, WALK_ITEMS, Lookups, Term, Walk, carry_out, column
-from scripts_tapleaf.bn254.writer import DOUBLE, PICKS, Writer
+from scripts_tapleaf.bn254.writer import DOUBLE, PICKS, ROLLS, Writer
 from scripts_tapleaf.script import (
     OP_0,
     OP_2DUP,
@@ -32,6 +32,8 @@ from scripts_tapleaf.script import (
 _LOWEST: Final = -2
 """The least digit; digits are the bits of a + Σ 2·4^i, less 2."""
 
+_DIGITS: Final = ((-2, -1, 0, 1), (-2, -1, 1, 0))
+"""Digits of both components in the order of their blocks, the uppermost first: the deepest one is a component of b."""
 _SEARCH: Final = (OP_2DUP + OP_PICK + OP_GREATERTHANOREQUAL + OP_ADD + OP_PICK) * 2
 """(value index) → (value child's child)"""
 
@@ -65,38 +67,26 @@ def multiply(
     Raises ScriptError where the operands may be too large for four-byte arithmetic.
     """
     components = len(a)
-    groups = len(addend) + 2 * components
-    writer = Writer(LIMBS * groups)
-    places = [[LIMBS * group + LIMBS - 1 - limb for limb in range(LIMBS)] for group in range(groups)]
-    b_places, a_places = places[len(addend) :][:components], places[len(addend) + components :]
-    base = LIMBS * (groups - components)
-    blocks = 4**components
+    writer = Writer(LIMBS * (len(addend) + 2 * components))
     count = max(digit_count(bound.value) for bound in a)
-    top = 2 * (count - 1) + LIMB_BITS * (LIMBS - 1)
-    origin = base + LIMBS * blocks + count + WALK_ITEMS + column(top)
-    _Cut(writer, a_places, a, count, lambda digit: origin - column(2 * digit) - base - LIMBS * blocks).write()
-    writer.drop(LIMBS * components)
-    results: list[Bounds] = []
+    _Cut(writer, a, count).write()
     magnitude = sum(x.value * y.value for x, y in zip(a, b, strict=True))
     if components == 2:
         magnitude = max(magnitude, a[0].value * b[1].value + a[1].value * b[0].value)
+    entries = [-_LOWEST * sum(bound.limbs[limb] for bound in b) for limb in range(LIMBS)]
+    results = []
     for part in range(components):
-        _write_table(writer, b_places, imaginary=part == 1)
+        if part:
+            _drop_table(writer, count, components, with_addend=bool(addend))
+        _write_table(writer, components, imaginary=part == 1)
+        lookups = Lookups(_digit_places(writer.height, count), entries)
         writer.from_alt(count)
-        lookups = Lookups(_digit_places(base + LIMBS * blocks, count), _entry_bounds(b))
-        terms = [
-            Term(places[part][limb], LIMB_BITS * limb, 1, addend[part].limbs[limb])
-            for limb in range(LIMBS if addend else 0)
-        ]
+        limbs = enumerate(addend[part].limbs if addend else ())
+        terms = [Term(LIMBS - 1 - limb, LIMB_BITS * limb, 1, bound) for limb, bound in limbs]
         walk = Walk(writer, lookups, terms, magnitude + (addend[part].value if addend else 0), is_zero=is_zero)
         walk.write()
         results.append(walk.bounds)
-        if part + 1 < components:
-            writer.to_alt(count)
-        else:
-            writer.drop(count)
-        writer.drop(LIMBS * blocks)
-    writer.drop(base)
+    writer.drop(writer.height)
     return Fragment(writer.script(), writer.most, () if is_zero else tuple(results))
 
 
@@ -114,39 +104,28 @@ def _digit_places(start: int, count: int) -> list[int]:
     return places
 
 
-def _entry_bounds(b: Sequence[Bounds]) -> list[int]:
-    return [-_LOWEST * sum(bound.limbs[limb] for bound in b) for limb in range(LIMBS)]
-
-
 class _Cut:
-    """Numbers of an operand's digits to the altstack, limb by limb, in each from the highest digit.
+    """(components of an operand) → (), the numbers of its digits to the altstack, limb by limb from the highest digit.
 
-    `number(digit)` is the number of a digit whose components are all −2. Each limb takes the carry from the one below.
-    What it then has is looked up digit by digit in a tree on the stack (`_Tree`), and checked to be nothing in the end.
+    Each limb takes the carry from the one below. What it then has is looked up digit by digit in a tree on the stack
+    (`_Tree`), and checked to be nothing in the end.
     """
 
-    def __init__(
-        self,
-        writer: Writer,
-        places: Sequence[Sequence[int]],
-        bounds: Sequence[Bounds],
-        count: int,
-        number: Callable[[int], int],
-    ) -> None:
-        self._writer, self._places, self._bounds = writer, places, bounds
-        self._count, self._number = count, number
-        self._order = list(range(len(places)))
+    def __init__(self, writer: Writer, bounds: Sequence[Bounds], count: int) -> None:
+        self._writer, self._bounds, self._count = writer, bounds, count
+        self._start = writer.height - LIMBS * len(bounds)
+        self._order = list(range(len(bounds)))
         """Which component lies where, the uppermost last."""
-        self._carry = [0] * len(places)
-        self._tree = _tree(len(places), number(0))
+        self._carry = [0] * len(bounds)
+        self._tree = _tree(len(bounds), self._number(0))
 
     def write(self) -> None:
-        """Write it; nothing is left behind."""
-        writer, start = self._writer, self._writer.height
+        """Write it."""
+        writer = self._writer
         for item in self._tree.items:
             writer.number(item)
-        for places in self._places:
-            writer.pick(places[0])
+        for part in range(len(self._bounds)):
+            writer.pick(self._place(part, 0))
         last = min((self._count - 1) // LIMB_DIGITS, LIMBS - 1)
         for limb in range(last + 1):
             first = LIMB_DIGITS * limb
@@ -159,7 +138,15 @@ class _Cut:
             for digit in reversed(digits):
                 self._write_digit(digit, is_last=digit == first)
             self._order = below
-        writer.drop(writer.height - start)
+        writer.drop(writer.height - self._start)
+
+    def _place(self, part: int, limb: int) -> int:
+        return self._start + LIMBS * (part + 1) - 1 - limb
+
+    def _number(self, digit: int) -> int:
+        """The depth of the entry of a digit whose components are all −2, limb 0, in the walk's column for it."""
+        top = 2 * (self._count - 1) + LIMB_BITS * (LIMBS - 1)
+        return self._count + WALK_ITEMS + column(top) - column(2 * digit)
 
     def _take(self, limb: int) -> None:
         """(limb with carry, for each component) → (next one with carry …  digits to look up …)"""
@@ -168,7 +155,7 @@ class _Cut:
             part = self._next_part(turn)
             offset = -_LOWEST * (4**LIMB_DIGITS - 1) // 3
             writer.add_number(offset)
-            writer.pick(self._places[part][limb + 1])
+            writer.pick(self._place(part, limb + 1))
             writer.write(OP_SWAP)
             most = self._bounds[part].limbs[limb] + self._carry[part]
             carry_out(writer, offset - most, offset + most)
@@ -240,7 +227,7 @@ def _tree(components: int, number: int) -> _Tree:
         for digit in (1, 3, 0):
             start[part, digit] = 5 * components + 12 * part + (1, 3, 0).index(digit) * 5
     for (part, digit), place in start.items():
-        at[place] = LIMBS * 4**part * digit + (number if part == 0 else 0)
+        at[place] = LIMBS * 4**part * _DIGITS[part].index(digit + _LOWEST) + (number if part == 0 else 0)
         at[place + 1] = digit * unit
         if digit:
             children = [(part, 1), (part, 3)] if digit == 2 else [(part, digit - 1), (part, digit)]
@@ -252,21 +239,35 @@ def _tree(components: int, number: int) -> _Tree:
     )
 
 
-def _write_table(writer: Writer, b: Sequence[Sequence[int]], *, imaginary: bool) -> None:
-    """All blocks, the one of the digits −2 uppermost; each limb in the fewest bytes from items already there."""
-    components = len(b)
+def _write_table(writer: Writer, components: int, *, imaginary: bool) -> None:
+    """(b) → (b table), each limb in the fewest bytes from items already there.
+
+    The deepest block is the component of b that belongs to the real part of a, brought to the top for that.
+    """
+    if components == 2:
+        writer.write(ROLLS[2 * LIMBS - 1] * LIMBS)
+    top = writer.height - 1
     known: list[dict[tuple[int, ...], int]] = [
-        {tuple(int(i == part) for i in range(components)): b[part][limb] for part in range(components)}
+        {tuple(int(i == part) for i in range(components)): top - LIMBS * part - limb for part in range(components)}
         for limb in range(LIMBS)
     ]
-    for block in reversed(range(4**components)):
-        real, *rest = ((block >> 2 * part & 3) + _LOWEST for part in range(components))
-        entry = (*rest, real) if imaginary else (real, *(-digit for digit in rest))
+    for block in reversed(range(4**components - 1)):
+        real, *rest = (_DIGITS[part][block >> 2 * part & 3] for part in range(components))
+        entry = (real, *(digit if imaginary else -digit for digit in rest))
         for limb in reversed(range(LIMBS)):
             code, peak = _shortest(writer, known[limb], entry)
             known[limb].setdefault(entry, writer.height)
             writer.write(code, grows=1)
             writer.peak(peak)
+
+
+def _drop_table(writer: Writer, count: int, components: int, *, with_addend: bool) -> None:
+    """Clear the table, the digits back to the altstack, and the addend, which lies deepest and has been used."""
+    writer.to_alt(count)
+    writer.drop(LIMBS * (4**components - 1))
+    if with_addend:
+        writer.write(ROLLS[writer.height - 1] * LIMBS)
+        writer.drop(LIMBS)
 
 
 def _shortest(writer: Writer, known: dict[tuple[int, ...], int], entry: tuple[int, ...]) -> tuple[bytes, int]:
