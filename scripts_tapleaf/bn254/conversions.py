@@ -18,7 +18,7 @@ from scripts_tapleaf.bn254.constants import (
     signed_digits,
     to_limbs,
 )
-from scripts_tapleaf.bn254.reduction import LIMB_BOUND, carry_out, split, subtract_if
+from scripts_tapleaf.bn254.reduction import LIMB_BOUND, carry_out, nearest, split, subtract_if
 from scripts_tapleaf.bn254.writer import DOUBLE, PICKS, ROLLS, Writer
 from scripts_tapleaf.script import (
     OP_0,
@@ -36,10 +36,12 @@ from scripts_tapleaf.script import (
     OP_NEGATE,
     OP_NUMEQUALVERIFY,
     OP_OVER,
+    OP_PICK,
     OP_ROT,
     OP_SUB,
     OP_SWAP,
     OP_TOALTSTACK,
+    OP_TUCK,
     OP_VERIFY,
     OP_WITHIN,
     ScriptError,
@@ -59,15 +61,47 @@ def balance(writer: Writer, bounds: Bounds) -> Bounds:
     Raises ScriptError where a limb may come too near to 2^31.
     """
     limbs, carry = [], 0
+    if max(bounds.limbs[:-1]) <= _HALF:
+        return bounds
+    if max(bounds.limbs[:-1]) <= 5 * _HALF - 2:
+        return _balance_small(writer, bounds)
     for limb in range(LIMBS - 1):
         carry = _balance_limb(writer, bounds.limbs[limb] + carry)
         limbs.append(_HALF if carry else bounds.limbs[limb])
     writer.from_alt(LIMBS - 1)
+    return _balanced(bounds, limbs, carry)
+
+
+def _balanced(bounds: Bounds, limbs: list[int], carry: int) -> Bounds:
+    """Bounds with other limbs but the top one, which takes a carry."""
     top = bounds.limbs[-1] + carry
     if top > MAX_OPERAND:
         raise ScriptError(f"balance: top limb of magnitude {top}, expected at most {MAX_OPERAND}")
     known = bounds.value + from_limbs(limbs) >> LIMB_BITS * (LIMBS - 1)
     return Bounds((*limbs, min(top, known)), bounds.value)
+
+
+def _balance_small(writer: Writer, bounds: Bounds) -> Bounds:
+    """The same for limbs of less than 5·2^21: a carry is −2 to 2, or −1 to 1, and is found by comparisons."""
+    start = writer.height - LIMBS
+    most = 1 if max(bounds.limbs[:-1]) <= 3 * _HALF - 1 else 2
+    zero = writer.height + most
+    for carry in range(most, -most - 1, -1):
+        writer.number(-carry * _BASE)
+    for threshold in range(2 * most - 1, 0, -2):
+        writer.number(threshold * _HALF)
+    for limb in range(LIMBS):
+        writer.pick(start + LIMBS - 1 - limb)
+        if limb:
+            writer.write(OP_ADD, grows=-1)
+        if limb < LIMBS - 1:
+            nearest(writer, most)
+            writer.write(OP_TUCK + num(writer.depth(zero)) + OP_ADD + OP_PICK + OP_ADD)
+            writer.peak(2)
+        writer.to_alt()
+    writer.drop(writer.height - start)
+    writer.from_alt(LIMBS)
+    return _balanced(bounds, [_HALF] * (LIMBS - 1), most)
 
 
 def _balance_limb(writer: Writer, most: int) -> int:

@@ -185,17 +185,9 @@ class Walk:
             writer.write(num(2) + OP_PICK + OP_ROT + OP_ROT, grows=1)
 
     def _choose(self) -> None:
-        """(3u/2 u/2 V) → (3u/2 u/2 V − d·u), and to the altstack the depth at which −d·u was found.
-
-        The digit's magnitude is the number of thresholds that |V| reaches. It is less than |V| or 0, so that V limited
-        to it on both sides is d.
-        """
+        """(3u/2 u/2 V) → (3u/2 u/2 V − d·u), and to the altstack the depth at which −d·u was found."""
         writer = self._writer
-        writer.write(OP_3DUP + OP_ABS + OP_TUCK + OP_LESSTHANOREQUAL, grows=3)
-        writer.peak(1)
-        writer.write(OP_SWAP + OP_ROT + OP_GREATERTHANOREQUAL + OP_ADD, grows=-2)
-        writer.write(OP_2DUP + OP_NEGATE + OP_MAX + OP_MIN)
-        writer.peak(2)
+        nearest(writer, 2)
         depth = writer.depth(self._multiples + _DIGITS.index(0)) - 1
         self._depths.append(depth)
         writer.write(num(depth) + OP_ADD + OP_DUP + OP_TOALTSTACK + OP_PICK + OP_ADD, grows=-1)
@@ -252,6 +244,23 @@ class Walk:
         writer.add_number(-offset)
         writer.write(OP_ROT + OP_ADD, grows=-1)
         writer.to_alt(2)
+
+
+def nearest(writer: Writer, most: int) -> None:
+    """(3u/2 u/2 v) → (3u/2 u/2 v d), where d·u is nearest to v; d is limited to 2, or to 1 without the first threshold.
+
+    The magnitude of d is the number of thresholds that |v| reaches. It is not more than |v|, so that v limited to it on
+    both sides is d.
+    """
+    if most == 1:
+        writer.write(OP_2DUP + OP_ABS + OP_LESSTHANOREQUAL, grows=1)
+        writer.peak(1)
+    else:
+        writer.write(OP_3DUP + OP_ABS + OP_TUCK + OP_LESSTHANOREQUAL, grows=3)
+        writer.peak(1)
+        writer.write(OP_SWAP + OP_ROT + OP_GREATERTHANOREQUAL + OP_ADD, grows=-2)
+    writer.write(OP_2DUP + OP_NEGATE + OP_MAX + OP_MIN)
+    writer.peak(2)
 
 
 def split(writer: Writer, bits: int) -> None:
