@@ -3,7 +3,10 @@
 One operand is cut into digits −2 … 1 in base 4, the other one has a table of multiples. In Fq2 the digits d0 and d1 of
 both components together choose one of sixteen entries: d0·b0 − d1·b1 for the real part, d0·b1 + d1·b0 for the
 imaginary part, in tables that follow each other in the same place, so that one cut serves both. A digit is kept as the
-depth at which `Walk` looks it up, and the cut yields it in that form: the weights of the bits are distances of blocks.
+depth at which `Walk` looks it up, and the cut yields it in that form.
+
+Items are used up where they lie as far as that is possible, because the most items that a script may have at a time
+decides how much fits in it: a component of b is the deepest block of its table, and the walk takes the addend away.
 """
 
 from collections.abc import Sequence
@@ -31,9 +34,10 @@ from scripts_tapleaf.script import (
 
 _LOWEST: Final = -2
 """The least digit; digits are the bits of a + Σ 2·4^i, less 2."""
-
 _DIGITS: Final = ((-2, -1, 0, 1), (-2, -1, 1, 0))
 """Digits of both components in the order of their blocks, the uppermost first: the deepest one is a component of b."""
+_LEAST_COUNT: Final = LIMB_DIGITS * (LIMBS - 1) + 1
+"""Digits that a cut makes at least: one from the top limb."""
 _SEARCH: Final = (OP_2DUP + OP_PICK + OP_GREATERTHANOREQUAL + OP_ADD + OP_PICK) * 2
 """(value index) → (value child's child)"""
 
@@ -68,7 +72,7 @@ def multiply(
     """
     components = len(a)
     writer = Writer(LIMBS * (len(addend) + 2 * components))
-    count = max(digit_count(bound.value) for bound in a)
+    count = max(_LEAST_COUNT, *(digit_count(bound.value) for bound in a))
     _Cut(writer, a, count).write()
     magnitude = sum(x.value * y.value for x, y in zip(a, b, strict=True))
     if components == 2:
@@ -77,12 +81,13 @@ def multiply(
     results = []
     for part in range(components):
         if part:
-            _drop_table(writer, count, components, with_addend=bool(addend))
+            writer.to_alt(count)
+            writer.drop(LIMBS * (4**components - 1))
         _write_table(writer, components, imaginary=part == 1)
         lookups = Lookups(_digit_places(writer.height, count), entries)
         writer.from_alt(count)
         limbs = enumerate(addend[part].limbs if addend else ())
-        terms = [Term(LIMBS - 1 - limb, LIMB_BITS * limb, 1, bound) for limb, bound in limbs]
+        terms = [Term(LIMBS - 1 - limb, LIMB_BITS * limb, 1, bound, is_moved=True) for limb, bound in limbs]
         walk = Walk(writer, lookups, terms, magnitude + (addend[part].value if addend else 0), is_zero=is_zero)
         walk.write()
         results.append(walk.bounds)
@@ -95,10 +100,7 @@ def _digit_places(start: int, count: int) -> list[int]:
     places = [0] * count
     place = start
     for first in reversed(range(0, count, LIMB_DIGITS)):
-        stop = count if first == LIMB_DIGITS * (LIMBS - 1) else min(first + LIMB_DIGITS, count)
-        if first > LIMB_DIGITS * (LIMBS - 1):
-            continue
-        for digit in range(first, stop):
+        for digit in range(first, min(first + LIMB_DIGITS, count)):
             places[digit] = place
             place += 1
     return places
@@ -126,14 +128,13 @@ class _Cut:
             writer.number(item)
         for part in range(len(self._bounds)):
             writer.pick(self._place(part, 0))
-        last = min((self._count - 1) // LIMB_DIGITS, LIMBS - 1)
-        for limb in range(last + 1):
+        for limb in range(LIMBS):
             first = LIMB_DIGITS * limb
-            digits = range(first, self._count if limb == last else first + LIMB_DIGITS)
-            if limb == last:
-                self._take_last(digits)
-            else:
+            digits = range(first, self._count if limb == LIMBS - 1 else first + LIMB_DIGITS)
+            if limb < LIMBS - 1:
                 self._take(limb)
+            else:
+                self._take_last(digits)
             below = self._order[::-1]
             for digit in reversed(digits):
                 self._write_digit(digit, is_last=digit == first)
@@ -259,15 +260,6 @@ def _write_table(writer: Writer, components: int, *, imaginary: bool) -> None:
             known[limb].setdefault(entry, writer.height)
             writer.write(code, grows=1)
             writer.peak(peak)
-
-
-def _drop_table(writer: Writer, count: int, components: int, *, with_addend: bool) -> None:
-    """Clear the table, the digits back to the altstack, and the addend, which lies deepest and has been used."""
-    writer.to_alt(count)
-    writer.drop(LIMBS * (4**components - 1))
-    if with_addend:
-        writer.write(ROLLS[writer.height - 1] * LIMBS)
-        writer.drop(LIMBS)
 
 
 def _shortest(writer: Writer, known: dict[tuple[int, ...], int], entry: tuple[int, ...]) -> tuple[bytes, int]:
