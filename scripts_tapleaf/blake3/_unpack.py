@@ -139,8 +139,8 @@ def unpack(
 ) -> None:
     """Put the message codes of a block, a range of nibbles, on the altstack, the lowest nibble last.
 
-    `limbs` are those with a bit in the block. One that reaches into the next block is copied, not taken, and with `keep`
-    all are; it is checked the first time only. `lean` does without the tree, for want of room.
+    `limbs` are those with a bit in the block. One that reaches into the next block is copied, not taken, and so are all
+    with `keep`; it is checked the first time only. `lean` does without the tree, for want of room.
     """
     given: set[int] = set()
     tasks: list[tuple[Item, Field, int]] = []

@@ -18,17 +18,14 @@ from scripts_tapleaf.bn254.constants import (
     signed_digits,
     to_limbs,
 )
-from scripts_tapleaf.bn254.reduction import LIMB_BOUND, split, subtract_if
-from scripts_tapleaf.bn254.writer import PICKS, ROLLS, Writer
+from scripts_tapleaf.bn254.reduction import LIMB_BOUND, carry_out, nearest, split, subtract_if
+from scripts_tapleaf.bn254.writer import DOUBLE, PICKS, ROLLS, Writer
 from scripts_tapleaf.script import (
     OP_0,
     OP_1ADD,
-    OP_1SUB,
-    OP_2DUP,
     OP_ABS,
     OP_ADD,
     OP_BOOLOR,
-    OP_DROP,
     OP_DUP,
     OP_ELSE,
     OP_ENDIF,
@@ -39,10 +36,12 @@ from scripts_tapleaf.script import (
     OP_NEGATE,
     OP_NUMEQUALVERIFY,
     OP_OVER,
+    OP_PICK,
     OP_ROT,
     OP_SUB,
     OP_SWAP,
     OP_TOALTSTACK,
+    OP_TUCK,
     OP_VERIFY,
     OP_WITHIN,
     ScriptError,
@@ -62,15 +61,47 @@ def balance(writer: Writer, bounds: Bounds) -> Bounds:
     Raises ScriptError where a limb may come too near to 2^31.
     """
     limbs, carry = [], 0
+    if max(bounds.limbs[:-1]) <= _HALF:
+        return bounds
+    if max(bounds.limbs[:-1]) <= 5 * _HALF - 2:
+        return _balance_small(writer, bounds)
     for limb in range(LIMBS - 1):
         carry = _balance_limb(writer, bounds.limbs[limb] + carry)
         limbs.append(_HALF if carry else bounds.limbs[limb])
     writer.from_alt(LIMBS - 1)
+    return _balanced(bounds, limbs, carry)
+
+
+def _balanced(bounds: Bounds, limbs: list[int], carry: int) -> Bounds:
+    """Bounds with other limbs but the top one, which takes a carry."""
     top = bounds.limbs[-1] + carry
     if top > MAX_OPERAND:
         raise ScriptError(f"balance: top limb of magnitude {top}, expected at most {MAX_OPERAND}")
     known = bounds.value + from_limbs(limbs) >> LIMB_BITS * (LIMBS - 1)
     return Bounds((*limbs, min(top, known)), bounds.value)
+
+
+def _balance_small(writer: Writer, bounds: Bounds) -> Bounds:
+    """The same for limbs of less than 5·2^21: a carry is −2 to 2, or −1 to 1, and is found by comparisons."""
+    start = writer.height - LIMBS
+    most = 1 if max(bounds.limbs[:-1]) <= 3 * _HALF - 1 else 2
+    zero = writer.height + most
+    for carry in range(most, -most - 1, -1):
+        writer.number(-carry * _BASE)
+    for threshold in range(2 * most - 1, 0, -2):
+        writer.number(threshold * _HALF)
+    for limb in range(LIMBS):
+        writer.pick(start + LIMBS - 1 - limb)
+        if limb:
+            writer.write(OP_ADD, grows=-1)
+        if limb < LIMBS - 1:
+            nearest(writer, most)
+            writer.write(OP_TUCK + num(writer.depth(zero)) + OP_ADD + OP_PICK + OP_ADD)
+            writer.peak(2)
+        writer.to_alt()
+    writer.drop(writer.height - start)
+    writer.from_alt(LIMBS)
+    return _balanced(bounds, [_HALF] * (LIMBS - 1), most)
 
 
 def _balance_limb(writer: Writer, most: int) -> int:
@@ -131,7 +162,7 @@ def _cut_raw_limb(writer: Writer, cuts: list[int], shift: int) -> None:
         writer.peak(3)
     writer.write(OP_DUP + OP_0 + num(1 << cuts[0]) + OP_WITHIN + OP_VERIFY)
     writer.peak(3)
-    writer.write((OP_DUP + OP_ADD) * shift)
+    writer.write(DOUBLE * shift)
     writer.peak(1)
     writer.write(ROLLS[len(cuts)] + OP_ADD, grows=-1)
     writer.to_alt(len(cuts) - 1)
@@ -170,7 +201,7 @@ def canonical(writer: Writer, bounds: Bounds) -> None:
     _add(writer, prime)
     writer.write(OP_ENDIF)
     for bound, limb in zip(bounds.limbs[:-1], prime, strict=False):
-        _floor_limb(writer, min(limb, 0) - bound - 1, max(limb, 0) + bound + 1)
+        carry_out(writer, min(limb, 0) - bound - 1, max(limb, 0) + bound + 1)
     writer.from_alt(LIMBS - 1)
     _check_residue(writer)
 
@@ -202,22 +233,6 @@ def _add(writer: Writer, limbs: list[int]) -> None:
         writer.add_number(limb)
         writer.to_alt()
     writer.from_alt(LIMBS)
-
-
-def _floor_limb(writer: Writer, low: int, high: int) -> None:
-    """(next v) → (next + ⌊v / 2^22⌋), v mod 2^22 to the altstack, for −2^23 ≤ low ≤ v ≤ high < 2^23."""
-    if low < -_BASE:
-        borrow = num(_BASE) + OP_ADD + OP_SWAP + OP_1SUB + OP_SWAP
-        writer.write(OP_DUP + num(-_BASE) + OP_LESSTHAN + OP_IF + borrow + OP_ENDIF)
-    writer.write(OP_DUP + OP_0 + OP_LESSTHAN + OP_IF + num(_BASE) + OP_ADD + OP_TOALTSTACK + OP_1SUB + OP_ELSE)
-    if high >= _BASE:
-        carry = OP_SUB + OP_TOALTSTACK + OP_1ADD
-        writer.write(num(_BASE) + OP_2DUP + OP_GREATERTHANOREQUAL + OP_IF + carry + OP_ELSE + OP_DROP)
-        writer.write(OP_TOALTSTACK + OP_ENDIF + OP_ENDIF, grows=-1)
-    else:
-        writer.write(OP_TOALTSTACK + OP_ENDIF, grows=-1)
-    writer.alt += 1
-    writer.peak(3)
 
 
 def _check_residue(writer: Writer) -> None:
@@ -278,7 +293,7 @@ def is_multiple(writer: Writer, bounds: Bounds) -> None:
     writer.write(ROLLS[LIMBS] + OP_0, grows=1)
     for bit in range(top, -1, -1):
         if bit < top:
-            writer.write(OP_DUP + OP_ADD)
+            writer.write(DOUBLE)
             writer.peak(1)
         if bit in digits:
             writer.write(OP_OVER + (OP_SUB if digits[bit] > 0 else OP_ADD))

@@ -8,13 +8,17 @@ as further terms, when the limb is complete: p is constant, so that a limb of q 
 p's non-adjacent form. From bit 223 down the register is N − q·p, and the same rule with U = 2^29 reads off the result.
 
 Whatever digits are chosen, `N = q·p + r` holds exactly, because an addition is exact or fails the script: a bound that
-is wrong could make a script fail, never lie. That it does not fail is proved when it is written (`_Bounds`): after a
+is wrong could make a script fail, never lie. That it does not fail is proved when it is written (`_plan`): after a
 choice the register is at most U/2, two bits on it is at most 2U and the terms of these two bits, and the next choice
 succeeds if that is at most 2½ U.
 
 A term is a limb of a sum that is added, a limb of q, or a look-up in a table of multiples. A look-up finds its entry by
 depth: in a table block limb l lies one item above limb l + 1, and the stack becomes one item higher each time the walk
-leaves a column of 22 bits, so that one number, `Walk.lookup_number`, serves all limbs of a digit.
+leaves a column of 22 bits, so that one number on the stack, the depth of limb 0 of the entry, serves all limbs.
+
+Two thresholds lie right below the register at all times. What makes the stack higher goes below them: limbs of q, and
+then spare items, which limbs of the result replace. A chosen digit is kept on the altstack as the depth at which its
+multiple of U was found; a complete limb is put together from these, and what the depths exceed the digits by is known.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +27,7 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from scripts_tapleaf.bn254.constants import LIMB_BITS, LIMBS, MAX_OPERAND, Bounds, P, signed_digits
-from scripts_tapleaf.bn254.writer import ROLLS, Writer
+from scripts_tapleaf.bn254.writer import DOUBLE, ROLLS, Writer
 from scripts_tapleaf.script import (
     OP_0,
     OP_1ADD,
@@ -40,6 +44,7 @@ from scripts_tapleaf.script import (
     OP_EQUALVERIFY,
     OP_GREATERTHANOREQUAL,
     OP_IF,
+    OP_LESSTHAN,
     OP_LESSTHANOREQUAL,
     OP_MAX,
     OP_MIN,
@@ -84,12 +89,24 @@ def deferred_digits() -> tuple[tuple[int, int], ...]:
 
 
 class Term(NamedTuple):
-    """An item added (sign 1) or taken away (−1) at a bit: its place (None for 1), and the largest magnitude it has."""
+    """An item added (sign 1) or taken away (−1) at a bit: its place (None for 1), and the largest magnitude it has.
+
+    It is copied, or moved where `is_moved`.
+    """
 
     place: int | None
     bit: int
     sign: int
     bound: int
+    is_moved: bool = False
+
+
+class _Code(NamedTuple):
+    """What is written for a term: what to do with the item from a place, copied or moved; with no item for None."""
+
+    place: int | None
+    code: bytes
+    is_moved: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,14 +133,20 @@ class Walk:
         self._lookups = lookups
         self._is_zero = is_zero
         self._depths: list[int] = []
-        self._terms: dict[int, list[tuple[int | None, bytes]]] = {}
+        """Depths at which the digits since the last complete limb were found."""
+        self._saved: list[int] = []
+        """Places of limbs of the result."""
+        self._has_spare = False
+        """Is there an item below the thresholds that a limb of the result can replace?"""
+        self._terms: dict[int, list[_Code]] = {}
         load: dict[int, int] = {}
         for bit, place, bound in lookups.terms() if lookups else ():
-            self._add(bit, place, OP_PICK + OP_ADD)
+            self._add(bit, _Code(place, OP_PICK + OP_ADD))
             load[bit] = load.get(bit, 0) + bound
         for term in terms:
             by_one = OP_1ADD if term.sign > 0 else OP_1SUB
-            self._add(term.bit, term.place, by_one if term.place is None else OP_ADD if term.sign > 0 else OP_SUB)
+            code = by_one if term.place is None else OP_ADD if term.sign > 0 else OP_SUB
+            self._add(term.bit, _Code(term.place, code, term.is_moved))
             load[term.bit] = load.get(term.bit, 0) + term.bound
         self._top = max([QUOTIENT_BIT, *load])
         self._plan = _plan(load, magnitude, self._top, is_zero)
@@ -135,16 +158,16 @@ class Walk:
 
     def write(self) -> None:
         """Write it; the result's limbs go to the altstack, the top limb first, and nothing else is left behind."""
-        start = self._writer.height
+        self._start = self._writer.height
         self._push_constants(QUOTIENT_UNIT)
         self._writer.number(0)
         for bit in range(self._top, -1, -1):
             self._write_bit(bit)
         self._finish()
-        self._writer.drop(self._writer.height - start)
+        self._writer.drop(self._writer.height - self._start)
 
-    def _add(self, bit: int, place: int | None, code: bytes) -> None:
-        self._terms.setdefault(bit, []).append((place, code))
+    def _add(self, bit: int, code: _Code) -> None:
+        self._terms.setdefault(bit, []).append(code)
 
     def _push_constants(self, unit: int) -> None:
         """−d·unit for d from 2 down to −2, then the magnitudes from which d is 2 and 1."""
@@ -156,16 +179,14 @@ class Walk:
         writer.number((unit + 1) // 2)
 
     def _write_bit(self, bit: int) -> None:
+        """Double, add the terms of the bit, choose a digit where one is due, and grow where a column ends."""
         writer = self._writer
         if bit < self._top:
-            writer.write(OP_DUP + OP_ADD)
+            writer.write(DOUBLE)
             writer.peak(1)
-        for place, code in self._terms.get(bit, ()):
-            if place is None:
-                writer.write(code)
-                continue
-            writer.pick(place)
-            writer.write(code, grows=-1)
+        codes = self._terms.get(bit, [])
+        while codes:
+            self._write_term(*codes.pop(0))
         digit, odd = divmod(bit - QUOTIENT_BIT, 2)
         if not odd and 0 <= digit <= self._plan.top_digit:
             self._choose()
@@ -178,23 +199,28 @@ class Walk:
         if not odd and not self._is_zero and _LAST_RESULT_DIGIT <= digit <= _TOP_RESULT_DIGIT:
             self._choose()
             if digit % LIMB_DIGITS == 0:
-                self._assemble()
-                writer.to_alt()
+                self._save()
         if self._lookups and bit % LIMB_BITS == _PHASE:
             writer.write(num(2) + OP_PICK + OP_ROT + OP_ROT, grows=1)
+            self._has_spare = bit < QUOTIENT_BIT
+
+    def _write_term(self, place: int | None, code: bytes, is_moved: bool) -> None:
+        writer = self._writer
+        if place is None:
+            writer.write(code)
+            return
+        if is_moved:
+            writer.write(ROLLS[writer.depth(place)])
+            self._start -= 1
+            self._close_gap(place, 1)
+        else:
+            writer.pick(place)
+        writer.write(code, grows=-1)
 
     def _choose(self) -> None:
-        """(3u/2 u/2 V) → (3u/2 u/2 V − d·u), and to the altstack the depth at which −d·u was found.
-
-        The digit's magnitude is the number of thresholds that |V| reaches. It is less than |V| or 0, so that V limited
-        to it on both sides is d.
-        """
+        """(3u/2 u/2 V) → (3u/2 u/2 V − d·u), and to the altstack the depth at which −d·u was found."""
         writer = self._writer
-        writer.write(OP_3DUP + OP_ABS + OP_TUCK + OP_LESSTHANOREQUAL, grows=3)
-        writer.peak(1)
-        writer.write(OP_SWAP + OP_ROT + OP_GREATERTHANOREQUAL + OP_ADD, grows=-2)
-        writer.write(OP_2DUP + OP_NEGATE + OP_MAX + OP_MIN)
-        writer.peak(2)
+        nearest(writer, 2)
         depth = writer.depth(self._multiples + _DIGITS.index(0)) - 1
         self._depths.append(depth)
         writer.write(num(depth) + OP_ADD + OP_DUP + OP_TOALTSTACK + OP_PICK + OP_ADD, grows=-1)
@@ -206,7 +232,7 @@ class Walk:
         writer = self._writer
         count = len(self._depths)
         writer.from_alt(count)
-        writer.write(((OP_DUP + OP_ADD) * 2 + OP_ADD) * (count - 1), grows=1 - count)
+        writer.write((DOUBLE * 2 + OP_ADD) * (count - 1), grows=1 - count)
         writer.peak(count)
         value = 0
         for depth in self._depths:
@@ -220,7 +246,18 @@ class Walk:
         self._assemble()
         writer.write(OP_2SWAP + num(3) + OP_ROLL)
         for position, sign in deferred_digits():
-            self._add(LIMB_BITS * limb + position, writer.height - 4, OP_SUB if sign > 0 else OP_ADD)
+            self._add(LIMB_BITS * limb + position, _Code(writer.height - 4, OP_SUB if sign > 0 else OP_ADD))
+
+    def _save(self) -> None:
+        """A limb of the result is complete: it replaces a spare item below the thresholds where there is one."""
+        writer = self._writer
+        self._assemble()
+        if not self._has_spare:
+            writer.to_alt()
+            return
+        writer.write(OP_2SWAP + num(4) + OP_ROLL + OP_DROP + num(3) + OP_ROLL, grows=-1)
+        self._saved.append(writer.height - 4)
+        self._has_spare = False
 
     def _change_constants(self) -> None:
         """From the quotient to the result: other constants, now above the limbs of q. The height stays."""
@@ -230,10 +267,19 @@ class Walk:
         writer.drop(2)
         writer.write(ROLLS[writer.depth(first)] * count)
         writer.drop(count)
-        for terms in self._terms.values():
-            terms[:] = [(place - count if place and place > first else place, code) for place, code in terms]
+        self._close_gap(first, count)
         self._push_constants(RESULT_UNIT)
         writer.from_alt()
+
+    def _close_gap(self, first: int, count: int) -> None:
+        """Items from a place on are gone: what lay above them lies lower."""
+        self._multiples -= count * (self._multiples > first)
+        self._saved = [place - count * (place > first) for place in self._saved]
+        for codes in self._terms.values():
+            codes[:] = [
+                code._replace(place=code.place - count) if code.place is not None and code.place > first else code
+                for code in codes
+            ]
 
     def _finish(self) -> None:
         writer = self._writer
@@ -241,7 +287,7 @@ class Walk:
             writer.write(OP_0 + OP_EQUALVERIFY, grows=-1)
             return
         self._assemble()
-        writer.write((OP_DUP + OP_ADD) * (2 * (_LAST_RESULT_DIGIT - LIMB_DIGITS)) + OP_SWAP)
+        writer.write(DOUBLE * (2 * (_LAST_RESULT_DIGIT - LIMB_DIGITS)) + OP_SWAP)
         offset = ((self._plan.rest + (1 << LIMB_BITS - 1)) >> LIMB_BITS) + 1
         low = 1 << LIMB_BITS - 1
         writer.add_number(low + (offset << LIMB_BITS))
@@ -250,7 +296,27 @@ class Walk:
         writer.write(OP_SWAP)
         writer.add_number(-offset)
         writer.write(OP_ROT + OP_ADD, grows=-1)
+        for moved, place in enumerate(self._saved):
+            writer.write(ROLLS[writer.depth(place - moved)])
+            writer.to_alt()
         writer.to_alt(2)
+
+
+def nearest(writer: Writer, most: int) -> None:
+    """(3u/2 u/2 v) → (3u/2 u/2 v d), where d·u is nearest to v; d is limited to 2, or to 1 without the first threshold.
+
+    The magnitude of d is the number of thresholds that |v| reaches. It is not more than |v|, so that v limited to it on
+    both sides is d.
+    """
+    if most == 1:
+        writer.write(OP_2DUP + OP_ABS + OP_LESSTHANOREQUAL, grows=1)
+        writer.peak(1)
+    else:
+        writer.write(OP_3DUP + OP_ABS + OP_TUCK + OP_LESSTHANOREQUAL, grows=3)
+        writer.peak(1)
+        writer.write(OP_SWAP + OP_ROT + OP_GREATERTHANOREQUAL + OP_ADD, grows=-2)
+    writer.write(OP_2DUP + OP_NEGATE + OP_MAX + OP_MIN)
+    writer.peak(2)
 
 
 def split(writer: Writer, bits: int) -> None:
@@ -258,6 +324,35 @@ def split(writer: Writer, bits: int) -> None:
     writer.write(OP_0 + OP_SWAP, grows=1)
     for bit in reversed(range(bits)):
         writer.write(subtract_if(1 << LIMB_BITS + bit, OP_SWAP + num(1 << bit) + OP_ADD + OP_SWAP))
+    writer.peak(3)
+
+
+def carry_out(writer: Writer, low: int, high: int) -> None:
+    """(next v) → (next + ⌊v / 2^22⌋), v mod 2^22 to the altstack, for low ≤ v ≤ high.
+
+    For any other v it is exact too, but what goes to the altstack is then no limb of 22 bits.
+    """
+    base = 1 << LIMB_BITS
+    if low < -2 * base or high >= 2 * base:
+        lowest = low >> LIMB_BITS
+        writer.add_number(-lowest << LIMB_BITS)
+        split(writer, ((high >> LIMB_BITS) - lowest).bit_length())
+        writer.to_alt()
+        writer.add_number(lowest)
+        writer.write(OP_ADD, grows=-1)
+        return
+    if low < -base:
+        borrow = num(base) + OP_ADD + OP_SWAP + OP_1SUB + OP_SWAP
+        writer.write(OP_DUP + num(-base) + OP_LESSTHAN + OP_IF + borrow + OP_ENDIF)
+    code = OP_TOALTSTACK
+    if high >= base:
+        carry = OP_SUB + OP_TOALTSTACK + OP_1ADD
+        code = num(base) + OP_2DUP + OP_GREATERTHANOREQUAL + OP_IF + carry + OP_ELSE + OP_DROP + code + OP_ENDIF
+    if low < 0:
+        borrow = num(base) + OP_ADD + OP_TOALTSTACK + OP_1SUB
+        code = OP_DUP + OP_0 + OP_LESSTHAN + OP_IF + borrow + OP_ELSE + code + OP_ENDIF
+    writer.write(code, grows=-1)
+    writer.alt += 1
     writer.peak(3)
 
 

@@ -22,6 +22,7 @@ from scripts_tapleaf.script import (
     num,
 )
 
+DOUBLE: Final = OP_DUP + OP_ADD
 PICKS: Final = [OP_DUP, OP_OVER] + [num(depth) + OP_PICK for depth in range(2, MAX_STACK_ITEMS)]
 ROLLS: Final = [b"", OP_SWAP, OP_ROT] + [num(depth) + OP_ROLL for depth in range(3, MAX_STACK_ITEMS)]
 
@@ -44,13 +45,6 @@ class Writer:
         self.code += code
         self.height += grows
         self._note()
-
-    def append(self, part: "Writer") -> None:
-        """Code that was written apart, from this height on and an empty altstack."""
-        self.code += part.code
-        self.height = part.height
-        self.most = max(self.most, self.alt + part.most)
-        self.alt += part.alt
 
     def peak(self, above: int) -> None:
         """The code just written is, on its way, `above` items higher than at its end."""
@@ -96,7 +90,7 @@ class Writer:
         ones = bits.count("1")
         code = [OP_DUP * ones]
         for bit in bits:
-            code.append(OP_DUP + OP_ADD + (OP_ADD if bit == "1" else b""))
+            code.append(DOUBLE + (OP_ADD if bit == "1" else b""))
         self.write(*code, OP_NEGATE if factor < 0 else b"")
         self.peak(ones + 1)
 

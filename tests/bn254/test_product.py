@@ -29,11 +29,11 @@ from tests.bn254.limbs import (
 from tests.core import spend_leaf
 
 FIGURES = {
-    (1, True, False): (22_839, 253),
-    (2, True, False): (47_364, 433),
-    (2, False, False): (47_232, 409),
-    (1, True, True): (19_814, 234),
-    (2, True, True): (41_314, 402),
+    (1, True, False): (21_449, 222),
+    (2, True, False): (44_919, 390),
+    (2, False, False): (44_799, 389),
+    (1, True, True): (18_356, 221),
+    (2, True, True): (38_733, 389),
 }
 """(components, with an addend, zero check) → (bytes of script, most items)"""
 
@@ -181,6 +181,14 @@ def test_any_operand_gives_the_right_product_or_fails() -> None:
     assert 0 < ended < 20
 
 
+@pytest.mark.parametrize("a", [[-10], [10], [3]])
+def test_a_small_operand(a: list[int]) -> None:
+    bounds = Bounds((10, *[0] * (LIMBS - 1)), 10)
+    script = with_residues(multiply((bounds,), (BALANCED,)))
+    items = witness(balanced(P - 5), [*a, *[0] * (LIMBS - 1)])
+    assert accepts(script, items, to_limbs(-5 * a[0] % P))
+
+
 def test_digit_count() -> None:
     for value in (1, 2, 5, 6, 21, P):
         count = digit_count(value)
@@ -192,6 +200,8 @@ def test_operands_too_large_are_refused_when_the_script_is_written() -> None:
         multiply((CANONICAL,), (BALANCED.scaled(100),))
     with pytest.raises(ScriptError):
         multiply((CANONICAL,), (BALANCED,), (BALANCED.scaled(1 << 8),))
+    with pytest.raises(ScriptError, match="digits"):
+        multiply((Bounds(CANONICAL.limbs, P << 14),), (BALANCED,))
 
 
 @pytest.mark.sweep

@@ -2,20 +2,18 @@
 
 Two values Σ 4^i·d with d from −2 to 1 share one number per i: the depth of the entry for the pair of digits. A limb is
 cut from its top window down. Three comparisons count how often 4^w fits, t = 0 to 3, and the digit is t − 2; a map
-turns t into this digit's part of the depth, a row of multiples of 4^w into what is to be subtracted. What is left at
-the last window must be 0 to 3 and is that digit's t: so digits are in range, and they encode the limbs, whatever these
-are. One window more than a limb has gives the carry into the next.
+turns t into this digit's part of the depth, a row of multiples of 4^w into what is to be subtracted. What is left for
+the last three windows must be 0 to 63 and leads to their counts by tables: so digits are in range, and they encode the
+limbs, whatever these are. One window more than a limb has gives the carry into the next.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from scripts_tapleaf.bn254.checked._stack import PICKS, Item, Stack
 from scripts_tapleaf.bn254.checked._sums import Sum, load
 from scripts_tapleaf.script import (
     OP_0,
-    OP_4,
     OP_DUP,
     OP_ENDIF,
     OP_GREATERTHANOREQUAL,
@@ -24,12 +22,13 @@ from scripts_tapleaf.script import (
     OP_SUB,
     OP_VERIFY,
     OP_WITHIN,
+    num,
 )
 
 DIGITS: Final = (-2, -1, 0, 1)
 """What a digit is worth, by its count t."""
-_FIRST_ROW: Final = 2
-"""Windows below this one need no row of multiples."""
+_TABLED: Final = 3
+"""The last windows, of which the count is looked up by all that is left of the limb."""
 
 
 def offset(digits: int) -> int:
@@ -38,91 +37,86 @@ def offset(digits: int) -> int:
     return 2 * ones
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is cut, and into which numbers.
+class Cutter:
+    """Emits cuts: the depths end up on the altstack, in each limb the top digit first.
 
-    `limbs` are pairs of sums, the least significant first, of `windows` digits each, but for the last, which has what
-    is left of `digits`. `parts[k][t]` is what count t of the pair's value k adds to the depth; limb j adds j.
+    Limbs have `windows` digits. With `sums`, they are sums of up to three, so that one can be below 0 even once its
+    offset is added. The constants are on the stack from here on.
     """
 
-    limbs: Sequence[tuple[Sum, Sum]]
-    windows: int
-    digits: int
-    parts: tuple[Sequence[int], Sequence[int]]
+    def __init__(self, stack: Stack, windows: int, *, sums: bool) -> None:
+        self.stack, self.windows, self.sums = stack, windows, sums
+        self.base = stack.height
+        self.counts = [self._count_table(window) for window in range(_TABLED)]
+        self.rows = {w: self._ascending([t * 4**w for t in range(4)]) for w in range(_TABLED - 1, windows)}
+        full: int = 4**windows
+        self.carry_row = self._ascending([t * full for t in range(4)]) if sums else [stack.push(full)]
+        self.offset = stack.push(offset(windows) + (full - 1 if sums else 0))
 
-    @property
-    def sums(self) -> bool:
-        """Are limbs sums of up to three, so that one can be below 0 once the offset is added?"""
-        return any(len(limb) > 1 for pair in self.limbs for limb in pair)
+    def close(self) -> None:
+        """Drop the constants, which are on top again."""
+        self.stack.drop(self.stack.height - self.base)
 
+    def cut(self, limbs: Sequence[tuple[Sum, Sum]], digits: Sequence[Item], parts: Sequence[Sequence[int]]) -> None:
+        """Cut pairs of limbs into `digits`, the least significant first; the last limb has what is left of them.
 
-class Cutter:
-    """Emits a cut: the depths end up on the altstack, in each limb the top digit first."""
-
-    def __init__(self, stack: Stack, plan: Plan) -> None:
-        self.stack, self.plan = stack, plan
-        base = stack.height
-        self.rows = {w: self._ascending([t * 4**w for t in range(4)]) for w in range(_FIRST_ROW, plan.windows)}
-        full: int = 4**plan.windows
-        self.carry_row = self._ascending([t * full for t in range(4)]) if plan.sums else [stack.push(full)]
-        self.offset = stack.push(offset(plan.windows) + (full - 1 if plan.sums else 0))
-        self.maps = [self._ascending(part) for part in plan.parts]
-        self.constants = stack.items[base:]
-
-    def cut(self) -> None:
-        """Cut all limbs; the constants stay on the stack."""
+        `parts[k][t]` is what count t of the pair's value k adds to a depth; limb j adds j.
+        """
+        maps = [self._ascending(part) for part in parts]
         carries: list[Item] = []
-        count = len(self.plan.limbs)
-        for index, pair in enumerate(self.plan.limbs):
+        last = len(limbs) - 1
+        for index, pair in enumerate(limbs):
             if index:
-                self._next_map()
-            windows, values, next_carries = self.plan.windows, [], []
+                maps[1] = self._one_deeper(maps[1])
+            own = digits[index * self.windows :][: self.windows if index < last else None]
+            values, next_carries = [], []
             for part, limb in enumerate(pair):
-                self._load(limb, index, carries[part : part + 1])
-                if index < count - 1:
+                load(self.stack, limb)
+                self._add_carry(carries[part : part + 1])
+                self._add_offset(len(own), first=index == 0, last=index == last)
+                if index < last:
                     next_carries.append(self._split_carry())
                 values.append(self.stack.items[-1])
-            if index == count - 1:
-                windows = self.plan.digits - index * windows
-            self._cut_pair(values, windows)
+            self._cut_pair(values, own, maps)
             carries = next_carries
-
-    def order(self) -> list[int]:
-        """Indices of the digits as they come from the altstack, the last limb's lowest digit first."""
-        starts = range(0, self.plan.digits, self.plan.windows)
-        return [index for start in reversed(starts) for index in range(self.plan.digits)[start:][: self.plan.windows]]
+        self.stack.drop(sum(map(len, maps)))
 
     def _ascending(self, numbers: Sequence[int]) -> list[Item]:
         """Numbers on the stack with the first on top, so that a count leads to its own; in the order given."""
         return [self.stack.push(number) for number in reversed(numbers)][::-1]
 
-    def _next_map(self) -> None:
-        """One limb up, the same entry is one deeper."""
-        for item in reversed(self.maps[1]):
-            self.stack.roll(item)
-            self.stack.items[-1] = self.stack.add_number(1)
-        self.maps[1] = self.stack.items[:-5:-1]
+    def _count_table(self, window: int) -> list[Item]:
+        """Count at a window by what is left: up to 4^(window + 1), but two windows share a table of 16."""
+        size = 4 ** max(window + 1, 2)
+        run = 4**window
+        counts = [left // run % 4 for left in reversed(range(0, size, run))]
+        return [item for count in counts for item in self.stack.push_run(count, run)][::-1]
 
-    def _load(self, limb: Sum, index: int, carry: Sequence[Item]) -> None:
-        """A limb with the carry into it and its offset on top."""
-        stack, plan = self.stack, self.plan
-        load(stack, limb)
+    def _one_deeper(self, depths: Sequence[Item]) -> list[Item]:
+        """One limb up, the same entry is one deeper."""
+        for item in reversed(depths):
+            self.stack.roll(item)
+            self.stack.add_number(1)
+        return self.stack.items[: -len(depths) - 1 : -1]
+
+    def _add_carry(self, carry: Sequence[Item]) -> None:
         for item in carry:
-            stack.roll(item)
-            stack.add()
-        if 0 < index < len(plan.limbs) - 1:
-            stack.pick(self.offset)
-            stack.add()
+            self.stack.roll(item)
+            self.stack.add()
+
+    def _add_offset(self, windows: int, *, first: bool, last: bool) -> None:
+        """Make counts of digits; keep sums above 0 by a carry that the next limb gives back."""
+        if first or last:
+            lent = 4**windows if first else -1
+            self.stack.add_number(offset(windows) + (lent if self.sums else 0))
         else:
-            digits = min(plan.windows, plan.digits - index * plan.windows)
-            above = 4**plan.windows if index == 0 else -1
-            stack.add_number(offset(digits) + (above if plan.sums else 0))
+            self.stack.pick(self.offset)
+            self.stack.add()
 
     def _split_carry(self) -> Item:
         """(v) → (carry, v without it)"""
         stack = self.stack
-        if self.plan.sums:
+        if self.sums:
             self._count(self.carry_row)
             carry = stack.tuck()
             self._subtract(self.carry_row)
@@ -135,53 +129,53 @@ class Cutter:
         stack.apply(OP_IF + full + OP_SUB + OP_ENDIF, 2)
         return carry
 
-    def _cut_pair(self, values: list[Item], windows: int) -> None:
+    def _cut_pair(self, values: list[Item], digits: Sequence[Item], maps: Sequence[Sequence[Item]]) -> None:
         """(v0 v1) → (), their digits to the altstack; always the value on top first, so one swap serves a window."""
         order = [1, 0]
-        for window in reversed(range(windows)):
+        for window, digit in reversed(list(enumerate(digits))):
             for turn, part in enumerate(order):
                 self.stack.roll(values[part])
-                values[part] = self._cut_digit(window, self.maps[part], first=turn == 0)
+                self._take_count(window)
+                if window in self.rows:
+                    self.stack.pick(self.stack.items[-1])
+                self._put_digit(maps[part], first=turn == 0)
+                if window in self.rows:
+                    self._subtract(self.rows[window])
+                if window:
+                    values[part] = self.stack.items[-1]
             order.reverse()
+            self.stack.alt[-1] = digit
 
-    def _cut_digit(self, window: int, depths: Sequence[Item], *, first: bool) -> Item:
-        """Cut the top digit of the value on top; it goes to the altstack, with that of the other value if there is."""
+    def _take_count(self, window: int) -> None:
+        """(v) → (v t), or (t) at the last window."""
         stack = self.stack
-        value = stack.items[-1]
+        if window >= _TABLED:
+            self._count(self.rows[window])
+            return
+        if window == _TABLED - 1:
+            stack.write(OP_DUP + OP_0 + num(4**_TABLED) + OP_WITHIN + OP_VERIFY, above=3)
         if window:
-            self._count(self.rows.get(window) or [t * 4**window for t in range(4)])
             stack.pick(stack.items[-1])
-        else:
-            stack.write(OP_DUP + OP_0 + OP_4 + OP_WITHIN + OP_VERIFY, above=3)
+        self._look_up(self.counts[window])
+
+    def _put_digit(self, depths: Sequence[Item], *, first: bool) -> None:
+        """(t) → (), to the altstack; added to what the pair's other value has put there, if that was first."""
         self._look_up(depths)
         if not first:
-            stack.from_alt()
-            stack.add()
-        stack.to_alt()
-        if window >= _FIRST_ROW:
-            self._subtract(self.rows[window])
-        elif window:
-            stack.double()
-            stack.double()
-            stack.add(-1)
-        return stack.items[-1] if window else value
+            self.stack.from_alt()
+            self.stack.add()
+        self.stack.to_alt()
 
-    def _count(self, row: Sequence[Item | int]) -> None:
+    def _count(self, row: Sequence[Item]) -> None:
         """(v) → (v t): how many of the row's multiples, but for the first, are at most v."""
         stack = self.stack
         value = stack.items[-1]
         for multiple in row[1:]:
             stack.pick(value)
-            self._constant(multiple)
+            stack.pick(multiple)
             stack.apply(OP_GREATERTHANOREQUAL, 2)
             if multiple is not row[1]:
                 stack.add()
-
-    def _constant(self, constant: Item | int) -> None:
-        if isinstance(constant, int):
-            self.stack.push(constant)
-        else:
-            self.stack.pick(constant)
 
     def _subtract(self, row: Sequence[Item]) -> None:
         """(v t) → (v − row[t])"""

@@ -8,6 +8,8 @@ from scripts_tapleaf.script import (
     OP_1ADD,
     OP_1SUB,
     OP_2DROP,
+    OP_2DUP,
+    OP_3DUP,
     OP_ADD,
     OP_DROP,
     OP_DUP,
@@ -28,6 +30,7 @@ from scripts_tapleaf.script import (
 PICKS: Final = [OP_DUP, OP_OVER] + [num(depth) + OP_PICK for depth in range(2, MAX_STACK_ITEMS)]
 """Code that copies the item at a depth to the top, 0 for the top itself."""
 _ROLLS: Final = [b"", OP_SWAP, OP_ROT] + [num(depth) + OP_ROLL for depth in range(3, MAX_STACK_ITEMS)]
+_COPIES: Final = (OP_DUP, OP_2DUP, OP_3DUP)
 _REMOVALS: Final = [OP_DROP, OP_NIP] + [code + OP_DROP for code in _ROLLS[2:]]
 
 
@@ -79,6 +82,16 @@ class Stack:
     def push(self, value: int) -> Item:
         """A number."""
         return self.apply(num(value), 0)
+
+    def push_run(self, value: int, count: int) -> list[Item]:
+        """The same number many times."""
+        run = [self.push(value)]
+        while len(run) < count:
+            step = min(len(run), len(_COPIES), count - len(run))
+            self.write(_COPIES[step - 1], above=step)
+            run += new_items(step)
+            self.items += run[-step:]
+        return run
 
     def pick(self, item: Item) -> Item:
         """A copy of `item`."""

@@ -76,12 +76,12 @@ class Identity:
         """Items that the walk begins with: two multiples of each limb of q, the register."""
         return 2 * len(self.quotient) + 1
 
-    def depth(self, bit: int, start: int, entry: int) -> int:
-        """What leads a digit at `bit` to the block whose limb 0 is at height `entry`.
+    def depth(self, bit: int, height: int) -> int:
+        """What leads a digit at `bit` to a block, where the walk begins with so many items from its limb 0 on.
 
-        `start` is the height of the stack when the walk begins, with what it begins with.
+        What the walk puts there before it begins counts.
         """
-        return start - 1 - self.top // self.width + bit // self.width - entry
+        return height - 1 - self.top // self.width + bit // self.width
 
     def bound(self) -> int:
         """No register is larger in magnitude on the way of an identity that holds.

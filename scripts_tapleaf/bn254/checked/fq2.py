@@ -1,5 +1,6 @@
 """Checked products in Fq2 = Fq[u] / (u² + 1)."""
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Final, TypeAlias
 
@@ -12,7 +13,7 @@ from scripts_tapleaf.bn254.checked._limbs import (
     witness,
 )
 from scripts_tapleaf.bn254.checked._pair import LIMBS, WIDTH, Product, check_product, new_pair
-from scripts_tapleaf.bn254.checked._stack import Stack
+from scripts_tapleaf.bn254.checked._stack import Item, Stack
 from scripts_tapleaf.bn254.checked._walk import Linear
 
 Fq2: TypeAlias = tuple[int, int]
@@ -25,7 +26,7 @@ DIGITS: Final = 127
 def mul() -> Checked:
     """a·b = r in Fq2.
 
-    Witness, deepest first: r, q, a, b, each with its real part and then its imaginary one, 10 limbs of 26 bits, the
+    Witness, deepest first: r, q, b, a, each with its real part and then its imaginary one, 10 limbs of 26 bits, the
     least significant first. See `mul_witness`.
 
     Sound: a is cut into digits in the script, which fails unless they encode its limbs; the walks prove both parts of
@@ -33,11 +34,17 @@ def mul() -> Checked:
     """
     r, a, b = (new_pair(MAGNITUDE) for _ in range(3))
     q = new_pair(2 * MAGNITUDE**2 // P + 2)
-    stack = Stack([item for pair in (r, q, a, b) for item in pair.items])
+    stack = Stack([item for pair in (r, q, b, a) for item in pair.items])
+
+    def load_b() -> Sequence[Item]:
+        stack.drop(len(a.items))
+        return b.items
+
     product = Product(
         [([(real, 1)], [(imaginary, 1)]) for real, imaginary in zip(a.real, a.imaginary, strict=True)],
         DIGITS,
-        b,
+        load_b,
+        b.bounds,
         [Linear(r.real, r.bounds, -1)],
         [Linear(r.imaginary, r.bounds, -1)],
         q,
@@ -51,4 +58,4 @@ def mul_witness(a: Fq2, b: Fq2) -> list[bytes]:
     sums = a0 * b0 - a1 * b1, a0 * b1 + a1 * b0
     r = [representative(part) for part in sums]
     q = [(part - rest) // P for part, rest in zip(sums, r, strict=True)]
-    return witness(to_limbs(part, WIDTH, LIMBS) for part in (*r, *q, a0, a1, b0, b1))
+    return witness(to_limbs(part, WIDTH, LIMBS) for part in (*r, *q, b0, b1, a0, a1))

@@ -67,16 +67,16 @@ def _turned(value: Fq2, power: int) -> Fq2:
 
 @dataclass(frozen=True)
 class _Layout:
-    """The witness of a product, deepest first: c, q, the quotients of each point, a, b."""
+    """The witness of a product, deepest first: c, q, the quotients of each point, b, a."""
 
     c: list[Pair]
     q: list[Pair]
     quotients: list[Pair]
-    a: list[Pair]
     b: list[Pair]
+    a: list[Pair]
 
     def items(self) -> list[Item]:
-        groups = (self.c, self.q, self.quotients, self.a, self.b)
+        groups = (self.c, self.q, self.quotients, self.b, self.a)
         return [item for group in groups for pair in group for item in pair.items]
 
 
@@ -85,7 +85,7 @@ def mul(a_terms: int = DENSE, b_terms: int = DENSE) -> Checked:
     """A·B = C in Fq6, where A and B have 3 coefficients, or 2 (v² is missing).
 
     Witness, deepest first: C (3 elements of Fq2), Q (as many as a_terms + b_terms exceed 4), the quotient of p at
-    each point (0, ∞, 1, −1, u, one more than the degree), A, B; each element with its real part and then its imaginary
+    each point (0, ∞, 1, −1, u, one more than the degree), B, A; each element with its real part and then its imaginary
     one, 10 limbs of 26 bits, the least significant first. See `mul_witness`.
 
     Sound: at each point digits are cut in the script and encode the sums of limbs of A, and the walks prove that E is
@@ -98,8 +98,8 @@ def mul(a_terms: int = DENSE, b_terms: int = DENSE) -> Checked:
         [new_pair(MAGNITUDE) for _ in range(3)],
         [new_pair(MAGNITUDE) for _ in range(degree - 2)],
         [new_pair(_largest_quotient(a_terms, b_terms)) for _ in POINTS[: degree + 1]],
-        [new_pair(MAGNITUDE) for _ in range(a_terms)],
         [new_pair(MAGNITUDE) for _ in range(b_terms)],
+        [new_pair(MAGNITUDE) for _ in range(a_terms)],
     )
     stack = Stack(layout.items())
     bounds = [
@@ -121,19 +121,20 @@ def _largest_quotient(a_terms: int, b_terms: int) -> int:
 
 def _check_at(stack: Stack, layout: _Layout, point: Point, quotient: Pair) -> int:
     """E is a multiple of p at this point; returns the bound of the registers."""
-    base = stack.height - 2 * LIMBS
-    a = point.terms(layout.a)
+    below = stack.height - 2 * LIMBS
+    a, b = point.terms(layout.a), point.terms(layout.b)
     real, imaginary = _linear(layout, point)
     product = Product(
         list(zip(*_sums(a), strict=True)),
         DIGITS if len(a) == 1 else SUM_DIGITS,
-        _operand(stack, point.terms(layout.b)),
+        lambda: _load(stack, b),
+        _sum_bounds(b),
         real,
         imaginary,
         quotient,
     )
     bound = check_product(stack, product)
-    stack.drop(stack.height - base)
+    stack.drop(stack.height - below)
     return bound
 
 
@@ -152,16 +153,18 @@ def _part(pair: Pair, power: int, part: int) -> tuple[Sequence[Item], int]:
     return (pair.real, pair.imaginary)[abs(name) - 1], 1 if name > 0 else -1
 
 
-def _operand(stack: Stack, terms: Sequence[tuple[Pair, int]]) -> Pair:
+def _load(stack: Stack, terms: Sequence[tuple[Pair, int]]) -> list[Item]:
     """Σ pair·u^power on top, in limbs of the usual size."""
-    real, imaginary = _sums(terms)
     if len(terms) == 1:
-        copies = [stack.pick(item) for item in terms[0][0].items]
-        return Pair(copies[:LIMBS], copies[LIMBS:], terms[0][0].bounds)
+        return [stack.pick(item) for item in terms[0][0].items]
     normaliser = Normaliser(stack, WIDTH)
+    return [item for part in _sums(terms) for item in normaliser.normalise(part)]
+
+
+def _sum_bounds(terms: Sequence[tuple[Pair, int]]) -> Sequence[int]:
+    """Of the limbs of `_load`: a carry can make one larger by 1 than before."""
     *low, top = terms[0][0].bounds
-    bounds = [*(most + 1 for most in low), len(terms) * top + 1]
-    return Pair(normaliser.normalise(real), normaliser.normalise(imaginary), bounds)
+    return [*low, top] if len(terms) == 1 else [*(most + 1 for most in low), len(terms) * top + 1]
 
 
 def _linear(layout: _Layout, point: Point) -> tuple[list[Linear], list[Linear]]:
@@ -199,7 +202,7 @@ def mul_witness(a: Sequence[Fq2], b: Sequence[Fq2]) -> list[bytes]:
     for index, value in enumerate(q):
         c[index] = _representative(_sum(c[index], _times(XI, value)))
     quotients = [_quotient(point, a, b, c, q) for point in POINTS[: len(full)]]
-    values = [part for group in (c, q, quotients, a, b) for value in group for part in value]
+    values = [part for group in (c, q, quotients, b, a) for value in group for part in value]
     return witness(to_limbs(part, WIDTH, LIMBS) for part in values)
 
 
