@@ -1,6 +1,7 @@
-"""What is disputed, on the command line: a program by name or text, its verifying key, and what an operator hands in."""
+"""What is disputed, on the command line: a program, its verifying key, and what an operator hands in."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
@@ -23,6 +24,9 @@ from cli.table import working
 F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT: Final = str(HashChainSpec())
 PROFILE: Final = "compact"
+FIXTURES: Final = Path(__file__).parent.parent / "fixtures" / "groth16" / "square"
+EXAMPLE: Final = {"vk": "verification_key.json", "proof": "other.proof.json", "public": "other.public.json"}
+"""Options of the example that comes with the source, and its files."""
 SHOWN_DIGITS: Final = 12
 """hex digits of a key's hash in a program's short name."""
 
@@ -64,6 +68,26 @@ def take_program(options: dict[str, Any], *, bound: str = "0") -> ProgramSpec:
         if value is not None:
             raise BadInput(name, value, f"used without --program {Groth16.name}")
     return compiled(parse_program(text))
+
+
+def fill_in(options: dict[str, Any]) -> None:
+    """Give `--program groth16` alone the example's key and proof. Raises BadInput where they are not there."""
+    if options["program"] != Groth16.name or any(options[name] is not None for name in EXAMPLE):
+        return
+    if not all((FIXTURES / file).is_file() for file in EXAMPLE.values()):
+        raise BadInput("--vk", "nothing", f"a verifying key, and the example is not in {FIXTURES}")
+    options |= {name: str(FIXTURES / file) for name, file in EXAMPLE.items()}
+
+
+def take_subject(options: dict[str, Any]) -> tuple[ProgramSpec, bytes | None]:
+    """A program and what its operator hands in, checked as far as can be without an instance. Raises BadInput."""
+    fill_in(options)
+    files, spec = read_files(options), take_program(options, bound=UNBOUND)
+    if not isinstance(spec, Groth16Spec):
+        return spec, document_for(str(spec).partition(":")[0], files)
+    document = document_for(Groth16.name, files)
+    spec.specialise(bytes(32)).read_input(document)
+    return spec, document
 
 
 def compiled(spec: ProgramSpec) -> ProgramSpec:
@@ -113,7 +137,9 @@ def read_files(options: dict[str, Any]) -> Files:
     proof, public = options.pop("proof"), options.pop("public")
     if public is not None and proof is None:
         raise BadInput("--public", public, "used without --proof")
-    contents = [None if path is None else read_file(path, name) for name, path in (("--proof", proof), ("--public", public))]
+    contents = [
+        None if path is None else read_file(path, name) for name, path in (("--proof", proof), ("--public", public))
+    ]
     return contents[0], contents[1]
 
 
