@@ -321,12 +321,18 @@ def _by_bits(items: Iterable[SignatureSize]) -> dict[str, dict[str, int]]:
 
 def measure(quick: bool, subject: Subject = USUAL) -> Figures:
     """Every figure; without times where `quick`."""
-    verifier, works = None, []
+    verifier: dict[str, int] | None = None
+    works: list[Task] = []
     if isinstance(subject.spec, Groth16Spec):
         setup, signers = make_instance(3, subject.spec)
-        verifier = verifier_figures.measure_verifier(setup)
+        _ = setup.graph
+        memory, transactions = verifier_figures.peak_memory(), measure_transactions(subject)
+        (assert_vbytes,) = (step.vsize for step in transactions if step.name == "Assert")
+        verifier = verifier_figures.measure_verifier(setup, assert_vbytes, memory)
         works = [] if quick else _verifier_tasks(setup, signers, subject)
-    usual = USUAL if verifier is not None else subject
+    else:
+        transactions = measure_transactions(subject)
+    usual = subject if verifier is None else USUAL
     return Figures(
         signatures=[measure_signature(bits) for bits in MESSAGE_BITS],
         readings=[measure_reading(bits) for bits in MESSAGE_BITS],
@@ -335,7 +341,7 @@ def measure(quick: bool, subject: Subject = USUAL) -> Figures:
         fields=verifier_figures.measure_fields(),
         verifier=verifier,
         program=subject.spec,
-        transactions=measure_transactions(subject),
+        transactions=transactions,
         times=[] if quick else [(task, best_time(task.run)) for task in (*tasks(subject=usual), *works)],
     )
 

@@ -11,7 +11,6 @@ from typing import Any, Final
 from bitvm_bridge.dispute import assertion as asserting
 from bitvm_bridge.dispute import disprove as dispute
 from bitvm_bridge.keys import Role, Seed
-from bitvm_bridge.linter import signed_vsize
 from bitvm_bridge.program import Groth16Spec
 from bitvm_bridge.program.cache import use_directory
 from bitvm_bridge.protocol import wallet_script
@@ -42,7 +41,7 @@ PUBLIC_VERIFIER: Final = {
 }
 """The official verifier: sums of script, and the vB of its assertion."""
 LABELS: Final = {
-    ("fq", "mul"): "Fq: a product, checked",
+    ("fq", "mul"): "Fq: a product, checked, one operand in digits",
     ("fq", "lc4"): "Fq: a sum of 4 products, checked",
     ("fq", "computed"): "Fq: a product, computed without a hint",
     ("fq2", "mul"): "Fq2: a product, checked",
@@ -62,27 +61,26 @@ VERIFIER_LABELS: Final = {
 
 
 def measure_fields() -> dict[str, dict[str, int]]:
-    """bytes of script of each product; the hinted ones prove a result, the computed ones make it."""
+    """bytes of script of each product; the hinted ones prove a result, the computed ones make it of other results."""
+    (result,) = multiply((CANONICAL,), (CANONICAL,)).results
     return {
         "fq": {
             "mul": len(fq.mul(digits_in_range=True).script),
             "lc4": len(fq.combination(FIELD_SUM).script),
-            "computed": len(multiply((CANONICAL,), (CANONICAL,)).script),
+            "computed": len(multiply((result,), (result,)).script),
         },
         "fq2": {
             "mul": len(fq2.mul().script),
-            "computed": len(multiply((CANONICAL,) * 2, (CANONICAL,) * 2).script),
+            "computed": len(multiply((result,) * 2, (result,) * 2).script),
         },
         "fq6": {"dense": len(fq6.mul().script), "sparse_dense": len(fq6.mul(2, 3).script)},
     }
 
 
-def measure_verifier(setup: InstanceSetup) -> dict[str, int]:
-    """Of the real leaves and the real graph of an instance."""
+def measure_verifier(setup: InstanceSetup, assert_vbytes: int, memory: int) -> dict[str, int]:
+    """Of the real leaves of an instance; the vB of its Assert, and bytes of memory, are those that were found."""
     if not isinstance(setup.spec, Groth16Spec):
         raise TypeError("measure_verifier: an instance of another program")
-    assert_vbytes = signed_vsize(setup.graph["Assert"])
-    memory = peak_memory()
     sizes = [len(script) for _, script in setup.checks.leaves()]
     return {
         "leaves": len(sizes),
