@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cli import bench
+import pytest
+
+from bitvm_bridge.program import Groth16Spec
+from cli import bench, verifier_figures
 from tests.vectors import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -38,6 +41,10 @@ def test_make_targets_that_it_names_exist() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
+def in_readme(row: str, figure: int) -> bool:
+    return re.search(rf"^\| {re.escape(row)} \| {figure:,} \|", README, re.MULTILINE) is not None
+
+
 def test_figures_are_those_that_bench_measures() -> None:
     document = bench.measure(quick=True).document()
     for bits, size in document["winternitz"].items():
@@ -53,3 +60,16 @@ def test_figures_are_those_that_bench_measures() -> None:
     disprove = re.search(r"\| Disprove, one BLAKE3 step \| ([\d,]+) \|", README)
     assert disprove is not None
     assert abs(int(disprove[1].replace(",", "")) - document["transactions"]["Disprove"]) <= 4, "limbs of two values"
+    for (field, name), label in verifier_figures.LABELS.items():
+        assert in_readme(label, document[field][name]), label
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("document", ["README.md", "docs/groth16.md"])
+def test_figures_of_the_verifier_are_those_of_its_plan(verifier: Groth16Spec, document: str) -> None:
+    text = (ROOT / document).read_text()
+    for label, figure in (("leaves", len(verifier.plan.stops)), ("bytes of all leaves", sum(verifier.plan.scripts))):
+        row = re.search(rf"^\| {label} \| ([\d,]+) \|", text, re.MULTILINE)
+        assert row is not None
+        assert int(row[1].replace(",", "")) == pytest.approx(figure, rel=0.0001), "one-time keys differ"
+    assert re.search(rf"^\| committed values.* \| {len(verifier.values)} \|", text, re.MULTILINE)

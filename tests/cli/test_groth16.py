@@ -45,13 +45,16 @@ PROGRAMS: list[tuple[tuple[str, ...], str]] = [
 
 
 @pytest.mark.parametrize(("options", "message"), PROGRAMS)
-@pytest.mark.parametrize("command", [("operator", "join", "0000"), ("bench", "--quick")], ids=["join", "bench"])
-def test_a_program_that_does_not_exist(
-    tmp_path: Path, command: tuple[str, ...], options: tuple[str, ...], message: str
+def test_a_program_that_does_not_exist(tmp_path: Path, options: tuple[str, ...], message: str) -> None:
+    assert Bridge(tmp_path).refused("operator", "join", "0000", *options, code=2) == message
+
+
+@pytest.mark.parametrize(("options", "message"), PROGRAMS[1:])
+@pytest.mark.parametrize("command", ["bench", "demo"])
+def test_the_same_where_an_example_stands_in(
+    tmp_path: Path, command: str, options: tuple[str, ...], message: str
 ) -> None:
-    if command[0] == "bench" and options == GROTH16:
-        pytest.skip("bench takes the example")
-    assert Bridge(tmp_path).refused(*command, *options, code=2) == message
+    assert Bridge(tmp_path).refused(command, *options, code=2) == message
 
 
 def test_a_key_that_is_none(tmp_path: Path) -> None:

@@ -4,8 +4,12 @@ import os
 import pty
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import pytest
+
+from cli import table
 from tests.vectors import ROOT
 
 
@@ -46,3 +50,24 @@ def test_a_list_is_a_table_on_a_terminal_alone(tmp_path: Path) -> None:
     piped = in_pipe(*shared, "node", "balance")
     assert piped.split() == ["operator", "default", piped.split()[2], "sat"]
     assert "Balances" not in piped
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_wait_is_explained_on_a_terminal_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_terminal: bool
+) -> None:
+    monkeypatch.setattr(table, "PATIENCE", 0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+    with table.working("compiling"):
+        time.sleep(0.3)
+    shown = capsys.readouterr()
+    assert ("compiling" in shown.err) is is_terminal
+    assert shown.out == ""
+
+
+def test_a_short_wait_is_not(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(table, "PATIENCE", 3_600)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with table.working("compiling"):
+        pass
+    assert "compiling" not in capsys.readouterr().err
