@@ -76,10 +76,10 @@ def verifier(key: VerifyingKey) -> Circuit:
     circuit = Circuit()
     a, c_point = _g1_points(circuit)
     b = _move(circuit, a, _g2_point(circuit))
-    roots = _roots(circuit)
+    root, powers = _roots(circuit)
     combined = _combined_input(circuit, key)
     fixed = _prepare(circuit, a, combined, c_point)
-    loop = _Loop(circuit, fixed, b, roots)
+    loop = _Loop(circuit, fixed, b, root, powers)
     loop.run(lines(key.gamma), lines(key.delta))
     loop.finish(key)
     return circuit
@@ -284,8 +284,8 @@ def _g2_point(circuit: Circuit) -> tuple[Pair, Pair]:
     return x, y
 
 
-def _roots(circuit: Circuit) -> dict[int, tuple[Triple, Triple]]:
-    """Powers of c, and the square of each as an element of Fq6, by exponent.
+def _roots(circuit: Circuit) -> tuple[Triple, dict[int, tuple[Triple, Triple]]]:
+    """c, and the powers that the walk takes, each with its square as an element of Fq6; it begins at the second power.
 
     Three numbers of c are read in a chunk of their own, since one leaf cannot read six.
     """
@@ -295,19 +295,18 @@ def _roots(circuit: Circuit) -> dict[int, tuple[Triple, Triple]]:
     root = triple([*(circuit.copy(f"root.{index}", part) for index, part in enumerate(early)), *late])
     circuit.end_chunk("residue witness")
     fq6 = Fq6Maker(circuit)
-    powers = {1: (root, fq6.multiply("root.square", root, root))}
-    circuit.end_chunk("square of the residue witness")
     double = fq6.torus_square("root2", root)
     circuit.end_chunk("residue witness, power 2")
     double_square = fq6.multiply("root2.square", double, double)
     circuit.end_chunk("square of the residue witness, power 2")
+    powers = {2: (double, double_square)}
     power = root
     for exponent in range(3, max(map(abs, ROOT_DIGITS)) + 1, 2):
         power = fq6.torus_product(f"root{exponent}", power, double, double_square)
         circuit.end_chunk(f"residue witness, power {exponent}")
         powers[exponent] = power, fq6.multiply(f"root{exponent}.square", power, power)
         circuit.end_chunk(f"square of the residue witness, power {exponent}")
-    return powers
+    return root, powers
 
 
 def nothing_up_my_sleeve(index: int) -> G1:
@@ -430,12 +429,17 @@ class _Loop:
     """The Miller loop of all pairs, and what is multiplied in between."""
 
     def __init__(
-        self, circuit: Circuit, fixed: Fixed, b: tuple[Pair, Pair], roots: Mapping[int, tuple[Triple, Triple]]
+        self,
+        circuit: Circuit,
+        fixed: Fixed,
+        b: tuple[Pair, Pair],
+        root: Triple,
+        powers: Mapping[int, tuple[Triple, Triple]],
     ) -> None:
-        self.circuit, self.fixed, self.b, self.roots = circuit, fixed, b, roots
+        self.circuit, self.fixed, self.b, self.root, self.powers = circuit, fixed, b, root, powers
         self.fq6 = Fq6Maker(circuit)
         self.point = b
-        self.f = neg6(roots[1][0])
+        self.f = neg6(powers[2][0])
 
     def run(self, gamma: Sequence[Line], delta: Sequence[Line]) -> None:
         """f · c^−(6x+2): a digit doubles, one of LOOP_DIGITS adds ±B, one of ROOT_DIGITS multiplies by a power of c."""
@@ -443,14 +447,15 @@ class _Loop:
         for index, (digit, exponent) in enumerate(zip(LOOP_DIGITS[1:], ROOT_DIGITS[1:], strict=True)):
             name = f"step{index}"
             lines_there = self._lines(f"{name}.double", self._tangent(f"{name}.tangent"), next(fixed_lines))
-            self._square(f"{name}.square")
+            if index:
+                self._square(f"{name}.square")
             self._apply(f"{name}.double", *lines_there)
             if digit:
                 x, y = self.b
                 chord = self._chord(f"{name}.chord", (x, y if digit > 0 else neg(y)))
                 self._apply(f"{name}.add", *self._lines(f"{name}.add", chord, next(fixed_lines)))
             if exponent:
-                root, square = self.roots[abs(exponent)]
+                root, square = self.powers[abs(exponent)]
                 self._multiply(f"{name}.root", neg6(root) if exponent > 0 else root, square)
                 self._copy_point(name)
                 self.circuit.seam(f"{name}.root")
@@ -583,7 +588,7 @@ class _Loop:
         """c^(q^power), as k + w."""
         rows: list[Linear] = []
         below = fq.fq2_inverse(FROBENIUS[power][1])
-        for index, coefficient in enumerate(self.roots[1][0]):
+        for index, coefficient in enumerate(self.root):
             conjugate = (coefficient[0], coefficient[1] * (-1) ** power)
             rows += times(conjugate, fq.fq2_mul(FROBENIUS[power][2 * index], below))
         return triple(self.circuit.combine([f"{name}.{i}" for i in range(6)], tuple(rows)))
