@@ -9,6 +9,7 @@ from bitvm_bridge.program import Checks, Groth16, Groth16Spec, Verdict
 from bitvm_bridge.program.circuit_program import CircuitRun
 from bitvm_bridge.program.groth16.native.field import R
 from bitvm_bridge.program.groth16.native.verifier import Proof
+from bitvm_bridge.program.groth16.program import Plan
 from scripts_tapleaf import winternitz
 from tests.core import spend_leaf
 from tests.groth16.toy import Trapdoor, toy_key, toy_proof
@@ -47,6 +48,7 @@ class Court:
     """A program, its keys, and the honest claim. Nothing here keeps an operator from signing twice."""
 
     program: Groth16
+    plan: Plan
     trapdoor: Trapdoor
     secrets: tuple[winternitz.SecretKey, ...] = field(repr=False)
     checks: Checks = field(repr=False)
@@ -54,13 +56,11 @@ class Court:
     @classmethod
     def open(cls) -> Self:
         key, trapdoor = toy_key(2, seed=5)
-        return cls.of(Groth16Spec(key).specialise(INSTANCE), trapdoor)
-
-    @classmethod
-    def of(cls, program: Groth16, trapdoor: Trapdoor) -> Self:
+        spec = Groth16Spec(key)
+        program = spec.specialise(INSTANCE)
         values = enumerate(program.values)
         secrets = tuple(winternitz.derive_secret(SEED, INSTANCE, slot, value.bits) for slot, value in values)
-        return cls(program, trapdoor, secrets, Checks(program, tuple(map(winternitz.public_key, secrets))))
+        return cls(program, spec.plan, trapdoor, secrets, Checks(program, tuple(map(winternitz.public_key, secrets))))
 
     def proof(self, free: int = FREE, seed: int = 3) -> Proof:
         """A valid one."""
