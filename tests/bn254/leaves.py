@@ -47,8 +47,10 @@ class Bench:
         stopped = None if trace.stopped is None else trace.stopped - self.start
         return [encode_num(item) for item in witness(self.leaf, trace.values, stopped)]
 
-    def script(self, committed: Mapping[str, int], claim: bytes) -> bytes:
-        """The leaf behind limbs of its claim and inputs, as authenticated reads leave them."""
+    def script(self, committed: Mapping[str, int], claim: bytes, spoiled: int | None = None) -> bytes:
+        """The leaf behind limbs of its claim and inputs, as authenticated reads leave them; one limb of each committed
+        digest may be another one.
+        """
         parts = []
         if self.leaf.outputs:
             parts = [num(limb) for limb in reversed(_limbs(claim))]
@@ -56,6 +58,8 @@ class Bench:
         for group in self.leaf.inputs:
             values = [committed[name] for name in group.names]
             limbs = packed(values[0]) if group.is_raw else _limbs(digest(values))
+            if spoiled is not None and not group.is_raw:
+                limbs[spoiled] ^= 1
             parts += [num(limb) for limb in reversed(limbs)]
         return b"".join((*parts, self.compiled.script))
 

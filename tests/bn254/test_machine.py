@@ -13,6 +13,7 @@ from scripts_tapleaf.bn254.machine import Group, NoRoom, compile_leaf, packed
 from scripts_tapleaf.interpreter import run
 from scripts_tapleaf.script import MAX_STACK_ITEMS, ScriptError, decode_num, encode_num
 from tests.bn254.leaves import WRONG, Bench, digest, raws
+from tests.core import spend_leaf
 
 EDGES = (0, 1, P - 1)
 LIMB = 1 << 29
@@ -158,6 +159,14 @@ def test_a_preimage_that_is_not_the_committed_one_is_refused(product: Bench, pre
     for claim in (right, WRONG):
         assert not product.accepts({"x": 3, "y": 4}, claim, forged)
     assert not product.accepts({"x": x, "y": y}, right, items)
+
+
+@pytest.mark.parametrize("limb", range(6))
+def test_all_of_a_digest_is_compared(product: Bench, limb: int) -> None:
+    trace = product.trace(x=3, y=4)
+    items = product.items(trace)
+    assert spend_leaf(product.script(trace.values, WRONG), items)
+    assert not spend_leaf(product.script(trace.values, WRONG, spoiled=limb), items)
 
 
 def test_what_was_committed_unreduced_opens_as_its_residue(product: Bench) -> None:
