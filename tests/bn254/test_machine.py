@@ -103,11 +103,11 @@ def test_a_leaf_is_satisfied_by_a_lie_alone(bench: Bench) -> None:
         assert bench.judge(lie, x=x, y=y), bit
 
 
-def test_a_claim_that_is_wrong_in_any_bit_is_a_lie() -> None:
+def test_a_claim_that_is_wrong_in_one_limb_is_a_lie() -> None:
     bench = benches["product", "opened_bench"]
     trace = bench.trace(x=6, y=7)
     right = int.from_bytes(digest([42]), "little")
-    for bit in range(160):
+    for bit in (*range(0, 160, 29), *range(28, 160, 29), 159):
         assert bench.accepts(trace.values, (right ^ 1 << bit).to_bytes(20, "little"), bench.items(trace))
 
 
