@@ -93,7 +93,7 @@ def test_a_proof_of_another_key_with_as_many_inputs_is_not() -> None:
 
 
 @pytest.mark.sweep
-def test_a_real_proof_before_core(scripts: Path) -> None:
+def test_a_real_proof_before_core() -> None:
     """No leaf is satisfied by it; every leaf is by a wrong output, and the last one by another public input."""
     proof, inputs = proof_of(PROOFS["bridge-other"][1])
     instance = inputs[0].to_bytes(32, "big")
