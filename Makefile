@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(shell for p in python3.11 python3.12 python3.13 python3;
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint sweep bench clean
+.PHONY: help demo test full lint sweep bench verifier clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ demo: $(VENV)/.installed ## play every story of the bridge on an embedded regtes
 test: $(VENV)/.installed ## run the tests
 	@$(BIN)/pytest -n auto -q
 
+full: $(VENV)/.installed ## the same and those of the compiled Groth16 verifier (minutes)
+	@$(BIN)/pytest -n auto -q -m 'not sweep'
+
 lint: $(VENV)/.installed ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -31,6 +34,9 @@ sweep: $(VENV)/.installed ## the exhaustive tests (minutes)
 
 bench: $(VENV)/.installed ## sizes and times, next to public figures
 	@$(BIN)/bitvm-bridge bench
+
+verifier: $(VENV)/.installed ## the same and the Groth16 verifier (minutes)
+	@$(BIN)/bitvm-bridge bench --program groth16
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build *.egg-info

@@ -18,7 +18,6 @@ from bitvm_bridge.store import Store
 
 P = ParamSpec("P")
 R = TypeVar("R")
-F = TypeVar("F", bound=Callable[..., Any])
 EMBEDDED: Final = "embedded"
 BITCOIND: Final = "bitcoind"
 STDOUT: Final = "-"
@@ -121,18 +120,6 @@ def read_file(path: str, field_name: str) -> bytes:
             return bytes(stream.read())
     except OSError as error:
         raise BadInput(field_name, path, f"a readable file ({error.strerror})") from None
-
-
-def proof_option(command: F) -> F:
-    """--proof: what the program takes as input."""
-    return click.option("--proof", metavar="FILE", help="Input of the program, such as a proof, where it takes one.")(
-        command
-    )
-
-
-def read_proof(path: str | None) -> bytes | None:
-    """The document of --proof, None where there is none. Raises BadInput."""
-    return None if path is None else read_file(path, "--proof")
 
 
 def write_file(path: str, data: bytes) -> None:

@@ -15,7 +15,7 @@ from bitvm_bridge.chain.node import Node
 from bitvm_bridge.keys import Role, Seed
 from bitvm_bridge.params import Params
 from bitvm_bridge.policy import MAX_MINEABLE_WEIGHT, MAX_STANDARD_WEIGHT, MAX_TRUC_VSIZE, TRUC_VERSION
-from bitvm_bridge.program import ProgramSpec, parse_program
+from bitvm_bridge.program import Groth16Spec, ProgramSpec, parse_program
 from bitvm_bridge.protocol import DEPOSIT_TEMPLATES, INSTANCE_TEMPLATES, Request
 from bitvm_bridge.roles import challenger, committee, operator
 from bitvm_bridge.setup import DepositSetup, InstanceSetup
@@ -24,8 +24,10 @@ from bitvm_bridge.signing.musig import Committee, Signer, sign_together
 from bitvm_bridge.taproot import NUMS_KEY, ScriptTree, p2tr
 from bitvm_bridge.transaction import WITNESS_SCALE, OutPoint, Transaction, TxIn, TxOut
 from bitvm_bridge.wallet import Wallet
-from cli.app import App, emit, proof_option, read_proof, say, with_app
-from cli.stories import RECEIVER, STORIES, Refusal, Stage, Step, kick_off, open_stage, play, set_up
+from cli import verifier_figures
+from cli.app import App, emit, say, with_app
+from cli.disputed import program_options, proof_options, short_name, take_subject
+from cli.stories import RECEIVER, Refusal, Stage, Step, kick_off, open_stage, play, set_up, stories_of
 from cli.table import Table, render
 from scripts_tapleaf import blake3, covenant, winternitz
 from scripts_tapleaf.script import OP_1, compact_size
@@ -165,7 +167,7 @@ def measure_transactions(subject: Subject = USUAL) -> list[Step]:
 
 def _confirmed(subject: Subject) -> Iterator[Step]:
     with _chain() as (node, miner):
-        for outcome in play(tuple(STORIES), node, miner, Params(), subject.spec, _ignore, subject.proof):
+        for outcome in play(stories_of(subject.spec), node, miner, Params(), subject.spec, _ignore, subject.proof):
             yield from outcome.transactions
         stage = Stage(node, miner, Params(), subject.spec, lambda _: None)
         _rare_endings(stage)
@@ -233,7 +235,7 @@ def tasks(committee_sizes: Sequence[int] = COMMITTEE_SIZES, subject: Subject = U
     yield Task("winternitz_public_key", "one-time public key, 160 bits", lambda: winternitz.public_key(secret))
     yield Task("winternitz_sign", "one-time signature, 160 bits", lambda: winternitz.sign(secret, message))
     yield Task("blake3_script", "BLAKE3 script, 64 bytes", lambda: blake3.blake3_script.__wrapped__(BLOCK_SIZE))
-    yield Task("stories", "five stories on the embedded chain", lambda: _play_stories(subject))
+    yield Task("stories", "every story on the embedded chain", lambda: _play_stories(subject))
 
 
 def _signing_task(members: int, spec: ProgramSpec) -> Task:
@@ -269,7 +271,7 @@ def _fresh(setup: InstanceSetup) -> InstanceSetup:
 
 def _play_stories(subject: Subject) -> None:
     with _chain() as (node, miner):
-        for _ in play(tuple(STORIES), node, miner, Params(), subject.spec, _ignore, subject.proof):
+        for _ in play(stories_of(subject.spec), node, miner, Params(), subject.spec, _ignore, subject.proof):
             pass
 
 
@@ -291,7 +293,9 @@ class Figures:
     readings: list[SignatureSize]
     spend: int
     hashes: list[HashSize]
-    program: str
+    fields: dict[str, dict[str, int]]
+    verifier: dict[str, int] | None
+    program: ProgramSpec
     transactions: list[Step]
     times: list[tuple[Task, float]]
 
@@ -302,7 +306,9 @@ class Figures:
             "winternitz_read": _by_bits(self.readings),
             "winternitz_spend": self.spend,
             "blake3": {str(item.size): item.script for item in self.hashes},
-            "program": self.program,
+            **self.fields,
+            **({"groth16": self.verifier} if self.verifier is not None else {}),
+            "program": str(self.program),
             "transactions": {step.name: step.vsize for step in self.transactions},
             "weights": {step.name: step.weight for step in self.transactions},
             "times": {task.key: seconds for task, seconds in self.times},
@@ -315,20 +321,41 @@ def _by_bits(items: Iterable[SignatureSize]) -> dict[str, dict[str, int]]:
 
 def measure(quick: bool, subject: Subject = USUAL) -> Figures:
     """Every figure; without times where `quick`."""
+    verifier: dict[str, int] | None = None
+    works: list[Task] = []
+    if isinstance(subject.spec, Groth16Spec):
+        setup, signers = make_instance(3, subject.spec)
+        _ = setup.graph
+        memory, transactions = verifier_figures.peak_memory(), measure_transactions(subject)
+        (assert_vbytes,) = (step.vsize for step in transactions if step.name == "Assert")
+        verifier = verifier_figures.measure_verifier(setup, assert_vbytes, memory)
+        works = [] if quick else _verifier_tasks(setup, signers, subject)
+    else:
+        transactions = measure_transactions(subject)
+    usual = subject if verifier is None else USUAL
     return Figures(
         signatures=[measure_signature(bits) for bits in MESSAGE_BITS],
         readings=[measure_reading(bits) for bits in MESSAGE_BITS],
         spend=measure_spend(VALUE_BITS),
         hashes=[measure_hash(size) for size in INPUT_SIZES],
-        program=str(subject.spec),
-        transactions=measure_transactions(subject),
-        times=[] if quick else [(task, best_time(task.run)) for task in tasks(subject=subject)],
+        fields=verifier_figures.measure_fields(),
+        verifier=verifier,
+        program=subject.spec,
+        transactions=transactions,
+        times=[] if quick else [(task, best_time(task.run)) for task in (*tasks(subject=usual), *works)],
     )
+
+
+def _verifier_tasks(setup: InstanceSetup, signers: Sequence[Signer], subject: Subject) -> list[Task]:
+    bundle, seed = _bundle(setup, signers), Seed(Role.OPERATOR, _SEED)
+    works = verifier_figures.works(bundle, _fresh, seed, subject.proof or b"")
+    return [Task(work.key, work.label, work.run) for work in works]
 
 
 def tables(figures: Figures) -> list[Table]:
     """The figures for people."""
-    found = [_signature_table(figures), _hash_table(figures), _transaction_table(figures)]
+    arithmetic = verifier_figures.tables(figures.fields, figures.verifier)
+    found = [_signature_table(figures), _hash_table(figures), *arithmetic, _transaction_table(figures)]
     if figures.times:
         rows: list[tuple[str | int | float, ...]] = [(task.label, seconds) for task, seconds in figures.times]
         found.append(Table("Times (seconds, fastest of up to five runs)", ("task", "seconds"), rows))
@@ -359,7 +386,7 @@ def _hash_table(figures: Figures) -> Table:
 
 def _transaction_table(figures: Figures) -> Table:
     return Table(
-        f"Transactions, signed, as confirmed ({figures.program})",
+        f"Transactions, signed, as confirmed ({short_name(figures.program)})",
         ("transaction", "vB", "WU", "limit WU", "set by"),
         [(step.name, step.vsize, step.weight, *limit(step)) for step in figures.transactions],
     )
@@ -377,15 +404,17 @@ def limit(step: Step) -> tuple[int, str]:
 
 @click.command()
 @click.option("--quick", is_flag=True, help="Sizes only.")
-@click.option("--program", default=PROGRAM, show_default=True, help="What the measured transactions dispute.")
-@proof_option
+@program_options(PROGRAM)
+@proof_options
 @with_app
-def bench(app: App, quick: bool, program: str, proof: str | None) -> None:
+def bench(app: App, /, quick: bool, **options: Any) -> None:
     """Sizes of scripts and transactions next to public figures, and times.
 
-    Transactions are measured as they confirm on a chain inside this process; nothing is kept.
+    Transactions are measured as they confirm on a chain inside this process; nothing is kept. With --program groth16
+    the whole verifier is measured, which takes minutes; the key and proof are those of the example unless given.
     """
+    subject = Subject(*take_subject(options))
     if not quick:
         say("measuring; --quick leaves the times out")
-    figures = measure(quick, Subject(parse_program(program), read_proof(proof)))
+    figures = measure(quick, subject)
     emit(app, figures.document(), "\n\n".join(map(render, tables(figures))))

@@ -12,22 +12,20 @@ import click
 from bitvm_bridge.chain.node import Node
 from bitvm_bridge.errors import BadInput, NodeUnreachable
 from bitvm_bridge.params import Network, Params
-from bitvm_bridge.program import HashChainSpec, parse_program
-from cli.app import BITCOIND, EMBEDDED, App, emit, proof_option, read_proof, with_app
-from cli.stories import STORIES, Outcome, Refusal, Step, open_stage, play, title
+from cli.app import BITCOIND, EMBEDDED, App, emit, with_app
+from cli.disputed import program_options, proof_options, take_subject
+from cli.stories import STORIES, Outcome, Refusal, Step, open_stage, play, stories_of, takes_proof, title
 
 
 @click.command()
 @click.argument("stories", nargs=-1, metavar="[STORY]…")
 @click.option("--node", "kind", type=click.Choice([EMBEDDED, BITCOIND]), help="Who validates [embedded].")
 @click.option("--bitcoind", metavar="PATH", help="With --node bitcoind: the program to start [the one on PATH].")
-@click.option("--program", default=str(HashChainSpec()), show_default=True, help="What a challenge disputes.")
-@proof_option
+@program_options()
+@proof_options
 @with_app
-def demo(
-    app: App, stories: tuple[str, ...], kind: str | None, bitcoind: str | None, program: str, proof: str | None
-) -> None:
-    """Watch the bridge work: five stories, or those you name.
+def demo(app: App, /, stories: tuple[str, ...], kind: str | None, bitcoind: str | None, **options: Any) -> None:
+    """Watch the bridge work: every story, or those you name.
 
     \b
     happy       an honest claim that nobody challenges
@@ -35,8 +33,10 @@ def demo(
     fraud       a false claim, disproved on Bitcoin: half the bond burns
     silent      a false claim, challenged and never answered
     refund      a deposit that the committee never confirms
+    forged      where the program takes a proof: a false one, disproved
 
     Every transaction is validated by Bitcoin Core's own code, in this process or in a node started for the demo.
+    With --program groth16 alone, a small key and proof that come with the source are disputed.
     """
     for name in stories:
         if name not in STORIES:
@@ -45,12 +45,15 @@ def demo(
         raise BadInput("--network", app.network, "regtest: the demo makes a chain of its own")
     if app.rpc.given():
         raise BadInput("node", "the one at --rpc…", "one that the demo starts itself; use --bitcoind PATH")
-    spec, kind, given = parse_program(program), kind or app.node_kind, read_proof(proof)
+    spec, given = take_subject(options)
+    kind = kind or app.node_kind
+    if "forged" in stories and not takes_proof(spec):
+        raise BadInput("story", "forged", f"one of {', '.join(stories_of(spec))}: {spec} takes no proof")
     tell = _silence if app.json else _Narrator()
     with _temporary_node(kind, bitcoind) as node:
         miner = open_stage(node)
         outcomes = []
-        for outcome in play(stories or tuple(STORIES), node, miner, Params(), spec, tell, given):
+        for outcome in play(stories or stories_of(spec), node, miner, Params(), spec, tell, given):
             outcomes.append(outcome)
             if not app.json:
                 click.echo(_balances(outcome))

@@ -12,6 +12,7 @@ from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.status import Status, status
 from cli import records
 from cli.app import STDOUT, App, emit, read_file, say, with_app, write_file
+from cli.disputed import compiling, short_name
 from cli.picture import draw
 from cli.table import Table, emit_rows
 
@@ -32,7 +33,7 @@ def instance() -> None:
 def list_instances(app: App) -> None:
     """List the instances of this data directory."""
     with app.store() as store:
-        rows = []
+        rows, names = [], []
         for key in store.keys(records.INSTANCE):
             setup = records.load_instance(store, key.hex())
             signed = store.get(records.BUNDLE, key) is not None
@@ -44,7 +45,11 @@ def list_instances(app: App) -> None:
                     "signed": signed,
                 }
             )
-    cells = [(str(row["instance"]), str(row["program"]), "signed" if row["signed"] else "unsigned") for row in rows]
+            names.append(short_name(setup.spec))
+    cells = [
+        (str(row["instance"]), name, "signed" if row["signed"] else "unsigned")
+        for row, name in zip(rows, names, strict=True)
+    ]
     table = Table("Instances", ("instance", "program", "bundle"), list(cells))
     emit_rows(app, {"instances": rows}, table, "\n".join("  ".join(row) for row in cells))
     if not rows:
@@ -191,7 +196,9 @@ def export(app: App, instance: str, out: str, bundle: bool) -> None:
 @with_app
 def import_bundle(app: App, bundle: str) -> None:
     """Verify a BUNDLE file and keep what is in it."""
-    found = Bundle.from_json(read_file(bundle, "bundle"))
+    raw = read_file(bundle, "bundle")
+    with compiling():
+        found = Bundle.from_json(raw)
     if found.setup.deposit.request.params.network is not app.network:
         raise BadInput("network of the bundle", found.setup.deposit.request.params.network, app.network)
     with app.store() as store, store.transaction():

@@ -26,6 +26,18 @@ def lie_raw(program: Program, raw: Sequence[bytes], value: str) -> tuple[bytes, 
     return _with_flipped(raw, names.index(value))
 
 
+def some_false(program: Program, raw: Sequence[bytes]) -> tuple[bytes, ...]:
+    """The raw values but for one bit, so that the program's checks fail: of the last value that allows it.
+
+    Raises BadInput where none does.
+    """
+    for value in reversed(program.values[: program.raw_count]):
+        changed = lie_raw(program, raw, value.name)
+        if program.run(changed).failed is not None:
+            return changed
+    raise BadInput("program", program.name, "one that takes a proof that can be false")
+
+
 def _with_flipped(values: Sequence[bytes], slot: int) -> tuple[bytes, ...]:
     """The lowest bit of one value changed."""
     value = values[slot]

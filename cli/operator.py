@@ -11,7 +11,7 @@ from bitvm_bridge.errors import BadInput, VerificationFailed
 from bitvm_bridge.keys import SEED_SIZE, Role
 from bitvm_bridge.linter import check
 from bitvm_bridge.params import Network
-from bitvm_bridge.program import HashChainSpec, Program, parse_program
+from bitvm_bridge.program import Program
 from bitvm_bridge.roles import operator as role
 from bitvm_bridge.roles.withdrawer import Withdrawal
 from bitvm_bridge.setup import InstanceSetup, bind
@@ -19,8 +19,9 @@ from bitvm_bridge.store import Store
 from bitvm_bridge.wallet import Prepared
 from cli import lies as lying
 from cli import records
-from cli.app import App, proof_option, read_file, read_proof, with_app
+from cli.app import App, read_file, with_app
 from cli.committee import CHALLENGE
+from cli.disputed import document_for, program_options, proof_options, read_files, take_program
 from cli.keys import add_key_commands, name_option
 from cli.sending import finish, open_wallet, rehearse, sending_options, take_sending
 
@@ -44,19 +45,20 @@ add_key_commands(operator, Role.OPERATOR)
 @operator.command()
 @click.argument("deposit")
 @name_option(Role.OPERATOR)
-@click.option("--program", default=str(HashChainSpec()), show_default=True, help="What a challenge disputes.")
+@program_options()
 @sending_options
 @with_app
-def join(app: App, /, deposit: str, name: str, program: str, **options: Any) -> None:
+def join(app: App, /, deposit: str, name: str, **options: Any) -> None:
     """Make ClaimFunding, which sets your claim coin aside.
 
     This creates your instance of DEPOSIT and fixes the txid of its KickOff, so that the committee can sign.
 
     \b
     bitvm-bridge operator join DEPOSIT --program hash-chain:8:1 --broadcast
+    bitvm-bridge operator join DEPOSIT --program groth16 --vk verification_key.json --broadcast
     """
     sending = take_sending(options)
-    spec = parse_program(program)
+    spec = take_program(options)
     with app.store() as store, app.node() as node:
         setup = records.load_deposit(store, deposit)
         wallet = open_wallet(store, node, Role.OPERATOR, name, sending)
@@ -113,7 +115,7 @@ def kick_off(app: App, /, instance: str, name: str, **options: Any) -> None:
 @operator.command("assert")
 @click.argument("instance")
 @name_option(Role.OPERATOR)
-@proof_option
+@proof_options
 @click.option("--lie", metavar="CHUNK", help="Regtest only: assert a wrong result for this chunk.")
 @click.option("--lie-raw", metavar="VALUE", help="Regtest only: assert this raw value with its lowest bit changed.")
 @click.option(
@@ -128,7 +130,6 @@ def assert_(
     /,
     instance: str,
     name: str,
-    proof: str | None,
     lie: str | None,
     lie_raw: str | None,
     force_invalid: bool,
@@ -139,14 +140,17 @@ def assert_(
     It reveals the result of every step under one-time keys. Each key signs one message, ever: what it signs is on
     record before it does, and another message is refused. A proof that does not verify is refused before that. A dry
     run signs nothing.
+
+    \b
+    bitvm-bridge operator assert INSTANCE --proof proof.json --public public.json --broadcast
     """
     sending = take_sending(options)
     lies = _Lies(lie, lie_raw, force_invalid)
     lies.check(app.network)
-    document = read_proof(proof)
+    files = read_files(options)
     with app.store() as store, app.node() as node:
         setup = _own_instance(store, instance, name)
-        values = lies.values(setup.program, document)
+        values = lies.values(setup.program, document_for(setup.program.name, files))
         wallet = open_wallet(store, node, Role.OPERATOR, name, sending)
         if sending.dry_run and not store.is_bound(setup.id, values):
             placeholder = asserting.sign(setup, secrets.token_bytes(SEED_SIZE), values)

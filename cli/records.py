@@ -10,6 +10,7 @@ from bitvm_bridge.errors import BadInput, BridgeError
 from bitvm_bridge.setup import DepositDocument, DepositSetup, InstanceSetup
 from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.store import Store
+from cli.disputed import compiling
 
 DEPOSIT: Final = "deposit"
 INSTANCE: Final = "instance"
@@ -77,12 +78,17 @@ def save_instance(store: Store, setup: InstanceSetup, *, replace: bool = False) 
 
 def load_instance(store: Store, prefix: str) -> InstanceSetup:
     """An instance. Raises BadInput."""
-    return InstanceSetup.from_json(find(store, INSTANCE, prefix).raw)
+    return _read_setup(find(store, INSTANCE, prefix).raw)
+
+
+def _read_setup(raw: bytes) -> InstanceSetup:
+    with compiling():
+        return InstanceSetup.from_json(raw)
 
 
 def instances_of(store: Store, deposit: DepositSetup) -> list[InstanceSetup]:
     """Every instance of a deposit."""
-    everything = (InstanceSetup.from_json(store.get(INSTANCE, key) or b"") for key in store.keys(INSTANCE))
+    everything = (_read_setup(store.get(INSTANCE, key) or b"") for key in store.keys(INSTANCE))
     return [setup for setup in everything if setup.deposit == deposit]
 
 

@@ -1,4 +1,4 @@
-"""Five plays of the protocol, each from the first coin to the last, on any regtest node.
+"""Six plays of the protocol, each from the first coin to the last, on any regtest node.
 
 A play uses the same functions as the commands of each role; it only decides who does what, and mines.
 """
@@ -24,7 +24,7 @@ from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.signing.musig import Committee, NonceUse, Signer, sign_together
 from bitvm_bridge.transaction import Transaction, TxOut
 from bitvm_bridge.wallet import Prepared, Wallet
-from cli.lies import lie
+from cli.lies import lie, some_false
 
 COIN: Final = 100_000_000
 PARTIES: Final = {
@@ -308,11 +308,28 @@ def _nothing_to_disprove(stage: Stage, bundle: Bundle, sent: Transaction) -> Non
 
 def fraud(stage: Stage) -> None:
     """A false claim: the operator paid nobody, is challenged, and asserts a wrong step."""
+    bundle, height = _false_claim(stage)
+    values = lie(bundle.setup.program, stage.honest(bundle.setup))
+    _disproved(stage, bundle, height, values, "the operator asserts a computation with one wrong step")
+
+
+def forged(stage: Stage) -> None:
+    """A false claim whose computation is right, from a proof that does not verify."""
+    bundle, height = _false_claim(stage)
+    program = bundle.setup.program
+    run = program.run(some_false(program, program.read_input(stage.proof)))
+    _disproved(stage, bundle, height, run.values, "the operator asserts a proof that does not verify")
+
+
+def _false_claim(stage: Stage) -> tuple[Bundle, int]:
     bundle = set_up(stage)
     height = kick_off(stage, bundle.setup, "the operator claims although it paid nobody")
     stage.confirm(challenger.challenge(stage.wallets[Role.CHALLENGER], bundle), "a challenger pays to see the proof")
-    values = lie(bundle.setup.program, stage.honest(bundle.setup))
-    sent = _assert(stage, bundle.setup, values, "the operator asserts a computation with one wrong step")
+    return bundle, height
+
+
+def _disproved(stage: Stage, bundle: Bundle, height: int, values: Sequence[bytes], meaning: str) -> None:
+    sent = _assert(stage, bundle.setup, values, meaning)
     proof = dispute.prove(bundle.setup, asserting.read(bundle.setup, [sent]))
     prepared = challenger.disprove(stage.wallets[Role.CHALLENGER], bundle, proof)
     stage.confirm(prepared, "the wrong step is proved on Bitcoin: half the bond burns, the rest is the challenger's")
@@ -322,9 +339,7 @@ def fraud(stage: Stage) -> None:
 
 def silent(stage: Stage) -> None:
     """A claim that is challenged and never answered."""
-    bundle = set_up(stage)
-    height = kick_off(stage, bundle.setup, "the operator claims although it paid nobody")
-    stage.confirm(challenger.challenge(stage.wallets[Role.CHALLENGER], bundle), "a challenger pays to see the proof")
+    bundle, height = _false_claim(stage)
     timeout = challenger.assert_timeout(stage.wallets[Role.CHALLENGER], bundle, 0)
     _take(
         stage,
@@ -351,7 +366,18 @@ STORIES: Final[dict[str, Callable[[Stage], None]]] = {
     "fraud": fraud,
     "silent": silent,
     "refund": refund,
+    "forged": forged,
 }
+
+
+def stories_of(spec: ProgramSpec) -> tuple[str, ...]:
+    """The stories that a program has: nobody can forge the proof of one that takes none."""
+    return tuple(name for name in STORIES if name != forged.__name__ or takes_proof(spec))
+
+
+def takes_proof(spec: ProgramSpec) -> bool:
+    """Does an operator hand in something that may be false?"""
+    return spec.specialise(bytes(32)).raw_count > 0
 
 
 def title(name: str) -> str:

@@ -1,13 +1,17 @@
 """Tables for people: drawn on a terminal, aligned text in a pipe."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from threading import Timer
+from typing import Any, Final, TypeVar
 
 from cli.app import App, emit
 
 T = TypeVar("T")
+PATIENCE: Final = 0.5
+"""seconds after which a wait is explained."""
 
 
 @dataclass(frozen=True)
@@ -86,3 +90,25 @@ def progress(items: Sequence[T], title: str) -> Iterable[T]:
     from rich.progress import track
 
     return track(items, title, console=Console(stderr=True), transient=True)
+
+
+@contextmanager
+def working(title: str) -> Iterator[None]:
+    """Where stderr is a terminal, what is being done and for how long, once it takes more than a moment."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    shown = Progress(*columns, console=Console(stderr=True), transient=True)
+    shown.add_task(title, total=None)
+    timer = Timer(PATIENCE, shown.start)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        shown.stop()

@@ -1,5 +1,6 @@
 """Nodes for tests: the embedded one always, Bitcoin Core where there is one."""
 
+import fcntl
 import os
 import shutil
 from collections import Counter
@@ -11,6 +12,9 @@ from hypothesis import settings
 
 from bitvm_bridge.chain.embedded import EmbeddedNode
 from bitvm_bridge.chain.launch import LaunchedBitcoind
+from bitvm_bridge.program import Groth16Spec, cache
+from bitvm_bridge.program.groth16.formats import read_key
+from tests.groth16.provers import fixture
 
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
@@ -61,3 +65,20 @@ def embedded(tmp_path: Path) -> Iterator[EmbeddedNode]:
     node = EmbeddedNode(tmp_path / "node")
     yield node
     node.close()
+
+
+@pytest.fixture(scope="session")
+def verifier(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Groth16Spec]:
+    """The verifier of one key, compiled once for all workers; where its scripts are is in the environment meanwhile.
+
+    For tests marked `compiled`: the first of them waits a minute or two.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    spec = Groth16Spec(read_key(fixture("square", "verification_key.json")), instance_input=None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(cache.VARIABLE, os.environ.get(cache.VARIABLE) or str(shared / "scripts"))
+        with open(shared / "scripts.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            assert spec.plan.stops
+        yield spec

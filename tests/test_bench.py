@@ -66,6 +66,11 @@ def test_document_has_the_promised_keys_and_types(quick: dict[str, Any]) -> None
         assert are_counts(sizes)
     assert set(quick["blake3"]) == {"32", "64", "192"}
     assert are_counts(quick["blake3"])
+    assert set(quick["fq"]) == {"mul", "lc4", "computed"}
+    assert set(quick["fq2"]) == {"mul", "computed"}
+    assert set(quick["fq6"]) == {"dense", "sparse_dense"}
+    assert all(are_counts(quick[field]) for field in ("fq", "fq2", "fq6"))
+    assert "groth16" not in quick, "only where it is asked for"
     assert set(quick["transactions"]) == set(quick["weights"]) == TRANSACTIONS
     assert are_counts(quick["transactions"])
     assert quick["times"] == {}

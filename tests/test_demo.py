@@ -21,7 +21,7 @@ from bitvm_bridge.transaction import TxOut
 from bitvm_bridge.wallet import Prepared
 from cli.lies import lie
 from cli.main import root
-from cli.stories import STORIES, Refusal, Stage, Step, deposit, kick_off, open_stage, set_up
+from cli.stories import Refusal, Stage, Step, deposit, kick_off, open_stage, set_up, stories_of
 from scripts_tapleaf.winternitz import bundle_capacity
 from tests.cli.bridge import PROGRAM
 
@@ -110,7 +110,7 @@ def stories(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
 
 
 def test_document(stories: list[dict[str, Any]], request: pytest.FixtureRequest) -> None:
-    assert [story["name"] for story in stories] == list(STORIES)
+    assert [story["name"] for story in stories] == list(stories_of(parse_program(PROGRAM)))
     node = {"embedded_stories": "embedded", "core_stories": "bitcoind"}[request.node.callspec.params["stories"]]
     for story in stories:
         assert story["ok"] is True

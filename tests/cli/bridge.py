@@ -151,15 +151,15 @@ def make_deposit(bridge: Bridge, *options: str) -> str:
     return str(bridge.send("depositor", "deposit", "--receiver", RECEIVER, *options)["deposit"])
 
 
-def join(bridge: Bridge, deposit: str, program: str = PROGRAM) -> str:
+def join(bridge: Bridge, deposit: str, program: str = PROGRAM, *options: str) -> str:
     """An operator's instance of a deposit; returns its id."""
-    return str(bridge.send("operator", "join", deposit, "--program", program)["instance"])
+    return str(bridge.send("operator", "join", deposit, "--program", program, *options)["instance"])
 
 
-def set_up(bridge: Bridge, program: str = PROGRAM) -> str:
+def set_up(bridge: Bridge, program: str = PROGRAM, *options: str) -> str:
     """From keys to a vault; returns the instance."""
     deposit = make_deposit(bridge)
-    instance = join(bridge, deposit, program)
+    instance = join(bridge, deposit, program, *options)
     bridge.run("committee", "sign", instance)
     bridge.run("committee", "confirm", deposit)
     bridge.send("depositor", "peg-in", deposit)
