@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(shell for p in python3.11 python3.12 python3.13 python3;
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test full lint sweep bench verifier clean
+.PHONY: help demo test quick lint sweep bench verifier clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,11 +18,11 @@ $(VENV)/.installed: pyproject.toml
 demo: $(VENV)/.installed ## play every story of the bridge on an embedded regtest chain
 	@$(BIN)/bitvm-bridge demo
 
-test: $(VENV)/.installed ## run the tests
-	@$(BIN)/pytest -n auto -q
-
-full: $(VENV)/.installed ## the same and those of the compiled Groth16 verifier (minutes)
+test: $(VENV)/.installed ## run the tests (minutes: the Groth16 verifier is compiled)
 	@$(BIN)/pytest -n auto -q -m 'not sweep'
+
+quick: $(VENV)/.installed ## those that do without the compiled verifier
+	@$(BIN)/pytest -n auto -q
 
 lint: $(VENV)/.installed ## ruff and mypy --strict
 	$(BIN)/ruff check .

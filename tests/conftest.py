@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,15 @@ from tests.groth16.provers import fixture
 
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+PYTHON_RECURSION_LIMIT = 1_000
+"""Python's own."""
+
+
+def pytest_collection_finish() -> None:
+    """py_ecc raises the limit when it is imported, so far that deeply nested text overflows the stack of C."""
+    sys.setrecursionlimit(PYTHON_RECURSION_LIMIT)
+
 
 JUDGED = "spends judged by Core"
 """The property under which a test records how many there were in it."""

@@ -299,28 +299,38 @@ class _Machine:
                 writer.number(constant[limb])
             else:
                 writer.add_number(constant[limb])
-        bounds = ZERO
+        return self._bounds(part)
+
+    def _operand(self, part: Linear, *, is_balanced: bool = True) -> Bounds:
+        """Push a sum, with limbs of about 22 bits where it is to be balanced."""
+        bounds = self._sum(part)
+        return _rounded(balance(self.writer, bounds) if is_balanced else bounds)
+
+    def _bounds(self, part: Linear) -> Bounds:
+        """Of the limbs that `_sum` pushes."""
+        constant = _centred(part.constant)
+        bounds = Bounds(tuple(map(abs, to_limbs(constant))), abs(constant))
         for name, coefficient in part.terms:
             bounds += self.values[name].bounds.scaled(coefficient)
-        return bounds + Bounds(tuple(map(abs, constant)), abs(_centred(part.constant)))
-
-    def _operand(self, part: Linear) -> Bounds:
-        """Push a sum with limbs of about 22 bits."""
-        return balance(self.writer, self._sum(part))
+        return bounds
 
     def _multiply(self, operation: Multiply) -> None:
+        """Operands are balanced only where the register has no room for them as they are."""
         addend = operation.addend if any(part != Linear() for part in operation.addend) else ()
         height = self.writer.height
-        addends = tuple(_rounded(self._operand(part) if _is_wide(part) else self._sum(part)) for part in addend)
-        b = tuple(_rounded(self._operand(part)) for part in operation.b)
-        a = tuple(_rounded(self._sum(part)) for part in operation.a)
-        self._run(multiply(a, b, addends, is_zero=not operation.out), height)
-        self._take(operation.out, multiply(a, b, addends, is_zero=not operation.out))
+        plain = [tuple(_rounded(self._bounds(part)) for part in parts) for parts in (operation.a, operation.b, addend)]
+        balances_b, balances_addend = _balancing(*plain, is_zero=not operation.out)
+        addends = tuple(self._operand(part, is_balanced=balances_addend) for part in addend)
+        b = tuple(self._operand(part, is_balanced=balances_b) for part in operation.b)
+        a = tuple(self._operand(part, is_balanced=False) for part in operation.a)
+        fragment = multiply(a, b, addends, is_zero=not operation.out)
+        self._run(fragment, height)
+        self._take(operation.out, fragment)
 
     def _combine(self, operation: Combine) -> None:
         names = operation.reads
         height = self.writer.height
-        bounds = tuple(_rounded(self._operand(Linear(((name, 1),)))) for name in names)
+        bounds = tuple(self._operand(Linear(((name, 1),))) for name in names)
         rows = tuple(tuple(dict(row.terms).get(name, 0) for name in names) for row in operation.rows)
         fragment = combine(rows, tuple(row.constant for row in operation.rows), bounds)
         self._run(fragment, height)
@@ -466,9 +476,23 @@ def _differ() -> bytes:
     return OP_FROMALTSTACK + OP_EQUAL + rest + OP_NOT
 
 
-def _is_wide(part: Linear) -> bool:
-    """Has a sum limbs that are too large to be added as they are?"""
-    return sum(abs(coefficient) for _, coefficient in part.terms) > 4
+@cache
+def _balancing(
+    a: tuple[Bounds, ...], b: tuple[Bounds, ...], addend: tuple[Bounds, ...], *, is_zero: bool
+) -> tuple[bool, bool]:
+    """Must b and the addend be balanced? The first answer for which `multiply` has room."""
+    for balances_b, balances_addend in ((False, False), (True, False)):
+        try:
+            multiply(a, tuple(map(_balanced, b)) if balances_b else b, addend, is_zero=is_zero)
+        except ScriptError:
+            continue
+        return balances_b, balances_addend
+    return True, True
+
+
+def _balanced(bounds: Bounds) -> Bounds:
+    """What `balance` leaves of such an element, at most."""
+    return _rounded(balance(Writer(LIMBS), bounds))
 
 
 def _centred(constant: int) -> int:
@@ -479,7 +503,7 @@ def _centred(constant: int) -> int:
 
 def _rounded(bounds: Bounds) -> Bounds:
     """Weaker bounds that many operands share, so that few fragments are written."""
-    value = 1 << bounds.value.bit_length()
+    value = _round_limb(bounds.value)
     top = min(1 << bounds.limbs[-1].bit_length(), (value >> LIMB_BITS * (LIMBS - 1)) + 2)
     return Bounds((*(_round_limb(limb) for limb in bounds.limbs[:-1]), max(top, bounds.limbs[-1])), value)
 

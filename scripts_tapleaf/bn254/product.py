@@ -50,6 +50,10 @@ def digit_count(value: int) -> int:
     return count
 
 
+_WIDEST: Final = 1 << 30
+"""A limb that is cut must leave room for its carry and for the digits' offset."""
+
+
 class Fragment(NamedTuple):
     """A piece of script on top of the stack, the most items that it has there and on the altstack, and its results."""
 
@@ -71,6 +75,8 @@ def multiply(
     Raises ScriptError where the operands may be too large for four-byte arithmetic.
     """
     components = len(a)
+    if (widest := max(limb for bound in a for limb in bound.limbs)) >= _WIDEST:
+        raise ScriptError(f"multiply: limb of magnitude {widest} in the first operand, expected less than {_WIDEST}")
     writer = Writer(LIMBS * (len(addend) + 2 * components))
     count = max(_LEAST_COUNT, *(digit_count(bound.value) for bound in a))
     _Cut(writer, a, count).write()

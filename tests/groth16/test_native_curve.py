@@ -29,7 +29,7 @@ from bitvm_bridge.program.groth16.native.curve import (
     psi,
 )
 from bitvm_bridge.program.groth16.native.field import FQ2_ZERO, P, R, X
-from bitvm_bridge.program.groth16.native.pairing import LOOP_NAF
+from bitvm_bridge.program.groth16.native.pairing import LOOP_DIGITS
 from tests.groth16.native_strategies import twist_point
 from tests.groth16.toy import g1, g2
 
@@ -153,7 +153,7 @@ def test_no_point_of_the_twist_is_an_exception_of_the_loop() -> None:
     each is prime to the order of the twist, so that no finite point, in G2 or not, makes a division by zero.
     """
     k, prime_to_order = 1, []
-    for digit in LOOP_NAF[1:]:
+    for digit in LOOP_DIGITS[1:]:
         prime_to_order.append(2 * k)
         k *= 2
         if digit:

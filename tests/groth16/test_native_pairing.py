@@ -23,7 +23,7 @@ from bitvm_bridge.program.groth16.native.field import (
     fq12_pow,
 )
 from bitvm_bridge.program.groth16.native.pairing import (
-    LOOP_NAF,
+    LOOP_DIGITS,
     final_exponentiation,
     lines,
     miller_loop,
@@ -91,10 +91,10 @@ def test_naf_has_the_value_and_no_neighbours(number: int) -> None:
     assert not any(a and b for a, b in pairwise(digits))
 
 
-def test_a_loop_is_65_tangents_and_23_chords() -> None:
-    assert naf(LOOP) == LOOP_NAF
-    assert len(LOOP_NAF) == 66
-    assert len(lines(G2_GENERATOR)) == 65 + sum(map(abs, LOOP_NAF[1:])) + 2 == 65 + 21 + 2
+def test_a_loop_is_64_tangents_and_23_chords() -> None:
+    assert sum(digit << place for place, digit in enumerate(reversed(LOOP_DIGITS))) == LOOP
+    assert len(LOOP_DIGITS) == 65
+    assert len(lines(G2_GENERATOR)) == 64 + sum(map(abs, LOOP_DIGITS[1:])) + 2 == 64 + 21 + 2
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -21,9 +21,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from bitvm_bridge.program.groth16.native import field as fq
-from bitvm_bridge.program.groth16.native.curve import G1, g1_add, g1_mul, g1_neg
+from bitvm_bridge.program.groth16.native.curve import G1, LOOP, g1_add, g1_mul, g1_neg
 from bitvm_bridge.program.groth16.native.field import FROBENIUS, P, R
-from bitvm_bridge.program.groth16.native.pairing import LOOP_NAF, Line, lines, miller_loop
+from bitvm_bridge.program.groth16.native.pairing import LOOP_DIGITS, Line, lines, miller_loop
 from bitvm_bridge.program.groth16.native.residue import torus
 from bitvm_bridge.program.groth16.native.verifier import VerifyingKey
 from scripts_tapleaf.bn254.circuit import Circuit, Components, Linear
@@ -35,10 +35,29 @@ Triple: TypeAlias = tuple[Pair, Pair, Pair]
 Values: TypeAlias = Mapping[str, int]
 
 NIL: Final[Pair] = (Linear(), Linear())
+ONE: Final[Triple] = ((Linear(constant=1), Linear()), NIL, NIL)
 V: Final[Triple] = (NIL, (Linear(constant=1), Linear()), NIL)
 WINDOWS: Final = ((0, 7), (7, 7), (14, 8))
 """(first bit, bits) of the digits in each limb of 22 bits of a public input."""
 LIMB_BITS: Final = 22
+ROOT_WINDOW: Final = 4
+
+
+def root_digits() -> tuple[int, ...]:
+    """Of 6x+2, the highest first, as long as LOOP_DIGITS: 1, and then digits 0 or odd in the window; few are not 0.
+
+    The powers of c need not follow the walk of B, whose digits are 0 and ±1.
+    """
+    rest, digits = LOOP - (1 << len(LOOP_DIGITS) - 1), []
+    for _ in LOOP_DIGITS[1:]:
+        half = 1 << ROOT_WINDOW - 1
+        digit = (rest + half) % (2 * half) - half if rest % 2 else 0
+        digits.append(digit)
+        rest = (rest - digit) // 2
+    return (1, *reversed(digits))
+
+
+ROOT_DIGITS: Final = root_digits()
 
 
 def proof_names() -> tuple[str, ...]:
@@ -56,11 +75,11 @@ def verifier(key: VerifyingKey) -> Circuit:
     """The circuit of a key; public inputs that are constants are folded into it."""
     circuit = Circuit()
     a, c_point = _g1_points(circuit)
-    b = _g2_point(circuit)
-    root, root_square = _root(circuit)
+    b = _move(circuit, a, _g2_point(circuit))
+    root, powers = _roots(circuit)
     combined = _combined_input(circuit, key)
     fixed = _prepare(circuit, a, combined, c_point)
-    loop = _Loop(circuit, fixed, b, root, root_square)
+    loop = _Loop(circuit, fixed, b, root, powers)
     loop.run(lines(key.gamma), lines(key.delta))
     loop.finish(key)
     return circuit
@@ -195,17 +214,46 @@ class Fq6Maker:
         second = pair(circuit.multiply(f"{name}.1", add(a[0], a[1]), add(b[0], b[1]), cross))
         return first, second, last
 
+    def divide(self, name: str, denominator: Triple, solve: Callable[[Values], Sequence[int]]) -> Triple:
+        """A hinted quotient, which the caller must force."""
+        names = [f"{name}.k{index}" for index in range(6)]
+        return triple(self.circuit.hint(names, flat(denominator), "a denominator of the pairing is zero", solve))
+
+    def torus_square(self, name: str, g: Triple) -> Triple:
+        """k with (g + w)² = k + w up to a factor in Fq6."""
+
+        def solve(values: Values) -> list[int]:
+            native = value6(values, g)
+            numerator = fq.fq6_add(fq.fq6_square(native), ((0, 0), (1, 0), (0, 0)))
+            return divide6(numerator, fq.fq6_add(native, native))
+
+        k = self.divide(name, g, solve)
+        self.check_zero(name, g, sub6(add6(k, k), g), neg6(V))
+        return k
+
+    def torus_product(self, name: str, g: Triple, factor: Triple, square: Triple) -> Triple:
+        """k with (g + w)(factor + w) = k + w up to a factor in Fq6; `square` is factor²."""
+        denominator = add6(g, factor)
+
+        def solve(values: Values) -> list[int]:
+            product = fq.fq6_mul(value6(values, g), value6(values, factor))
+            return divide6(fq.fq6_add(product, ((0, 0), (1, 0), (0, 0))), value6(values, denominator))
+
+        k = self.divide(name, denominator, solve)
+        self.check_zero(name, sub6(k, factor), denominator, sub6(square, V))
+        return k
+
 
 class Fixed(NamedTuple):
-    """x/y and 1/y of A, −L and −C, and two of the products of those of −L and −C: eight values, four blocks to hash."""
+    """What the lines take: y²/x³ of A, x/y and 1/y of −L and −C, and three products of these; four blocks to hash."""
 
-    s_a: Linear
-    t_a: Linear
+    ratio: Linear
     s_l: Linear
     t_l: Linear
     s_c: Linear
     t_c: Linear
     ss: Linear
+    st: Linear
     tt: Linear
 
 
@@ -236,16 +284,29 @@ def _g2_point(circuit: Circuit) -> tuple[Pair, Pair]:
     return x, y
 
 
-def _root(circuit: Circuit) -> tuple[Triple, Triple]:
-    """c and c²: three numbers are read in a chunk of their own, since one leaf cannot read six."""
+def _roots(circuit: Circuit) -> tuple[Triple, dict[int, tuple[Triple, Triple]]]:
+    """c, and the powers that the walk takes, each with its square as an element of Fq6; it begins at the second power.
+
+    Three numbers of c are read in a chunk of their own, since one leaf cannot read six.
+    """
     early = [circuit.raw(f"c.{index}", P) for index in range(3)]
     circuit.end_chunk("residue witness, first half")
     late = [circuit.raw(f"c.{index}", P) for index in range(3, 6)]
     root = triple([*(circuit.copy(f"root.{index}", part) for index, part in enumerate(early)), *late])
     circuit.end_chunk("residue witness")
-    square = Fq6Maker(circuit).multiply("root.square", root, root)
-    circuit.end_chunk("square of the residue witness")
-    return root, square
+    fq6 = Fq6Maker(circuit)
+    double = fq6.torus_square("root2", root)
+    circuit.end_chunk("residue witness, power 2")
+    double_square = fq6.multiply("root2.square", double, double)
+    circuit.end_chunk("square of the residue witness, power 2")
+    powers = {2: (double, double_square)}
+    power = root
+    for exponent in range(3, max(map(abs, ROOT_DIGITS)) + 1, 2):
+        power = fq6.torus_product(f"root{exponent}", power, double, double_square)
+        circuit.end_chunk(f"residue witness, power {exponent}")
+        powers[exponent] = power, fq6.multiply(f"root{exponent}.square", power, power)
+        circuit.end_chunk(f"square of the residue witness, power {exponent}")
+    return root, powers
 
 
 def nothing_up_my_sleeve(index: int) -> G1:
@@ -318,52 +379,84 @@ def _add_points(
     return x, y
 
 
+def _invert(circuit: Circuit, name: str, value: Linear, reason: str = "") -> Linear:
+    """1/value. Without a reason, the value is never zero."""
+
+    def solve(values: Values) -> list[int]:
+        return [fq.fq_inverse(value.evaluate(values))]
+
+    (inverse,) = circuit.hint((name,), (value,) if reason else (), reason, solve)
+    circuit.check_zero((inverse,), (value,), (Linear(constant=-1),))
+    return inverse
+
+
+def _move(circuit: Circuit, a: tuple[Linear, Linear], b: tuple[Pair, Pair]) -> tuple[Pair, Pair]:
+    """B on the twist y² = x³ + b'·μ⁶ with μ = x/y of A, where lines need one product with A less.
+
+    Slopes are μ times and intercepts μ³ times as large there, so that y − slope·x·w + nu·w³, divided by y, becomes
+    1 − slope·w + ratio·nu·w³ with ratio = y²/x³. No point of G1 has y = 0, as its order is odd.
+    """
+    scale = circuit.multiply("A.scale", (a[0],), (_invert(circuit, "A.t", a[1]),))
+    square = circuit.multiply("A.scale.square", scale, scale)
+    cube = circuit.multiply("A.scale.cube", square, scale)
+    x = [circuit.multiply(f"B.moved.x.{part}", square, (b[0][part],))[0] for part in range(2)]
+    y = [circuit.multiply(f"B.moved.y.{part}", cube, (b[1][part],))[0] for part in range(2)]
+    circuit.end_chunk("point B, moved")
+    return (x[0], x[1]), (y[0], y[1])
+
+
 def _prepare(
     circuit: Circuit, a: tuple[Linear, Linear], combined: tuple[Linear, Linear], c: tuple[Linear, Linear]
 ) -> Fixed:
-    """No point of G1 has y = 0, as its order is odd."""
+    """A public input at which L is infinite fails before, in the last addition."""
+    up = _invert(circuit, "A.up", a[0], "A has x = 0")
+    slope = circuit.multiply("A.slope", (a[1],), (up,))
+    (ratio,) = circuit.multiply("A.ratio", circuit.multiply("A.slope.square", slope, slope), (up,))
     ratios: list[Linear] = []
-    for name, (x, y), sign in (("A", a, 1), ("L", combined, -1), ("C", c, -1)):
-
-        def solve(values: Values, y: Linear = y, sign: int = sign) -> list[int]:
-            return [fq.fq_inverse(sign * y.evaluate(values) % P)]
-
-        (inverse,) = circuit.hint((f"{name}.t",), (), "", solve)
-        circuit.check_zero((inverse,), (y,), (Linear(constant=-sign),))
+    for name, (x, y) in (("L", combined), ("C", c)):
+        inverse = _invert(circuit, f"{name}.t", -y)
         ratios += [*circuit.multiply(f"{name}.s", (x,), (inverse,)), inverse]
-    s_l, t_l, s_c, t_c = ratios[2:]
+    s_l, t_l, s_c, t_c = ratios
     products = [
         circuit.multiply(f"LC.{name}", (first,), (second,))[0]
-        for name, first, second in (("ss", s_l, s_c), ("tt", t_l, t_c))
+        for name, first, second in (("ss", s_l, s_c), ("st", s_l, t_c), ("tt", t_l, t_c))
     ]
     circuit.end_chunk("preparation")
-    return Fixed(*ratios, *products)
+    return Fixed(ratio, *ratios, *products)
 
 
 class _Loop:
     """The Miller loop of all pairs, and what is multiplied in between."""
 
-    def __init__(self, circuit: Circuit, fixed: Fixed, b: tuple[Pair, Pair], root: Triple, root_square: Triple) -> None:
-        self.circuit, self.fixed, self.b = circuit, fixed, b
-        self.root, self.root_square = root, root_square
+    def __init__(
+        self,
+        circuit: Circuit,
+        fixed: Fixed,
+        b: tuple[Pair, Pair],
+        root: Triple,
+        powers: Mapping[int, tuple[Triple, Triple]],
+    ) -> None:
+        self.circuit, self.fixed, self.b, self.root, self.powers = circuit, fixed, b, root, powers
         self.fq6 = Fq6Maker(circuit)
         self.point = b
-        self.f = neg6(root)
+        self.f = neg6(powers[2][0])
 
     def run(self, gamma: Sequence[Line], delta: Sequence[Line]) -> None:
-        """f · c^−(6x+2): every digit doubles, and one that is not zero adds ±B and multiplies by c^∓1."""
+        """f · c^−(6x+2): a digit doubles, one of LOOP_DIGITS adds ±B, one of ROOT_DIGITS multiplies by a power of c."""
         fixed_lines = iter(zip(gamma, delta, strict=True))
-        for index, digit in enumerate(LOOP_NAF[1:]):
+        for index, (digit, exponent) in enumerate(zip(LOOP_DIGITS[1:], ROOT_DIGITS[1:], strict=True)):
             name = f"step{index}"
             lines_there = self._lines(f"{name}.double", self._tangent(f"{name}.tangent"), next(fixed_lines))
-            self._square(f"{name}.square")
+            if index:
+                self._square(f"{name}.square")
             self._apply(f"{name}.double", *lines_there)
             if digit:
                 x, y = self.b
                 chord = self._chord(f"{name}.chord", (x, y if digit > 0 else neg(y)))
                 self._apply(f"{name}.add", *self._lines(f"{name}.add", chord, next(fixed_lines)))
-                factor = neg6(self.root) if digit > 0 else self.root
-                self._multiply(f"{name}.root", factor, self.root_square)
+            if exponent:
+                root, square = self.powers[abs(exponent)]
+                self._multiply(f"{name}.root", neg6(root) if exponent > 0 else root, square)
                 self._copy_point(name)
                 self.circuit.seam(f"{name}.root")
         for power in (1, 2):
@@ -393,27 +486,10 @@ class _Loop:
         circuit.end_chunk("pairing equation")
 
     def _square(self, name: str) -> None:
-        g = self.f
-
-        def solve(values: Values) -> list[int]:
-            native = value6(values, g)
-            numerator = fq.fq6_add(fq.fq6_square(native), ((0, 0), (1, 0), (0, 0)))
-            return divide6(numerator, fq.fq6_add(native, native))
-
-        k = self._hint(name, g, solve)
-        self.fq6.check_zero(name, g, sub6(add6(k, k), g), neg6(V))
-        self.f = k
+        self.f = self.fq6.torus_square(name, self.f)
 
     def _multiply(self, name: str, factor: Triple, square: Triple) -> None:
-        g, denominator = self.f, add6(self.f, factor)
-
-        def solve(values: Values) -> list[int]:
-            product = fq.fq6_mul(value6(values, g), value6(values, factor))
-            return divide6(fq.fq6_add(product, ((0, 0), (1, 0), (0, 0))), value6(values, denominator))
-
-        k = self._hint(name, denominator, solve)
-        self.fq6.check_zero(name, sub6(k, factor), denominator, sub6(square, V))
-        self.f = k
+        self.f = self.fq6.torus_product(name, self.f, factor, square)
 
     def _copy_point(self, name: str) -> None:
         """T is committed again beside the new f, so that the next leaf opens one digest and not two."""
@@ -421,28 +497,27 @@ class _Loop:
         copies = [self.circuit.copy(f"{name}.T{index}", part) for index, part in enumerate(parts)]
         self.point = (copies[0], copies[1]), (copies[2], copies[3])
 
-    def _apply(self, name: str, m0: Triple, m1: Triple) -> None:
-        """f times m0 + m1·w."""
+    def _apply(self, name: str, inner: Triple, m1: Triple) -> None:
+        """f times m0 + m1·w, with m0 = 1 + v·inner."""
         k, fq6 = self.f, self.fq6
+        m0 = add6(ONE, times_v(inner))
         denominator = add6(m0, fq6.multiply(f"{name}.n", k, m1))
-        numerator = fq6.multiply(f"{name}.numerator", k, m0, times_v(m1))
+        numerator = add6(k, times_v(fq6.multiply(f"{name}.numerator", k, inner, m1)))
 
         def solve(values: Values) -> list[int]:
             return divide6(value6(values, numerator), value6(values, denominator))
 
-        result = self._hint(name, denominator, solve)
+        result = fq6.divide(name, denominator, solve)
         fq6.check_zero(name, result, denominator, neg6(numerator))
         self.f = result
         self.circuit.seam(name)
 
     def _lines(self, name: str, line: tuple[Pair, Pair], fixed: tuple[Line, Line]) -> tuple[Triple, Triple]:
         """(1 + β1·w)(1 + β2·w)(1 + β3·w), β1 computed, the others constants times ratios of L and C."""
-        one: Triple = ((Linear(constant=1), Linear()), NIL, NIL)
         norm, trace = self._constant_lines(name, fixed)
         inner = self.fq6.sparse_pair(f"{name}.inner", line, trace, norm)
-        m0 = add6(one, times_v(inner))
         m1 = self.fq6.sparse_times_v(f"{name}.upper", line, norm, (add(trace[0], line[0]), add(trace[1], line[1]), NIL))
-        return m0, m1
+        return inner, m1
 
     def _constant_lines(self, name: str, fixed: tuple[Line, Line]) -> tuple[Triple, tuple[Pair, Pair]]:
         """β2·β3 and β2 + β3, with β = −slope·s + nu·t·v."""
@@ -451,10 +526,9 @@ class _Loop:
         def real(value: Linear) -> Pair:
             return value, Linear()
 
-        (st,) = self.circuit.multiply(f"{name}.st", (f.s_l,), (f.t_c,))
         (ts,) = self.circuit.multiply(f"{name}.ts", (f.t_l,), (f.s_c,))
         mixed = add(
-            times(real(st), fq.fq2_mul(gamma.slope, delta.nu)), times(real(ts), fq.fq2_mul(gamma.nu, delta.slope))
+            times(real(f.st), fq.fq2_mul(gamma.slope, delta.nu)), times(real(ts), fq.fq2_mul(gamma.nu, delta.slope))
         )
         rows: list[Pair] = [
             times(real(f.ss), fq.fq2_mul(gamma.slope, delta.slope)),
@@ -493,14 +567,13 @@ class _Loop:
         return slope
 
     def _next(self, name: str, slope: Pair, other_x: Pair) -> tuple[Pair, Pair]:
-        """T becomes the third point's mirror image; the line's β = −slope·s + nu·t·v at A is returned."""
+        """T becomes the third point's mirror image; the line's β = −slope + nu·ratio·v at A is returned."""
         circuit, (x, y) = self.circuit, self.point
         nu = pair(circuit.multiply(f"{name}.nu", slope, x, neg(y)))
         third = pair(circuit.multiply(f"{name}.x", slope, slope, neg(add(x, other_x))))
         self.point = third, pair(circuit.multiply(f"{name}.y", slope, neg(third), nu))
-        upper = [circuit.multiply(f"{name}.beta0.{i}", (self.fixed.s_a,), (-slope[i],))[0] for i in range(2)]
-        lower = [circuit.multiply(f"{name}.beta1.{i}", (self.fixed.t_a,), (nu[i],))[0] for i in range(2)]
-        return (upper[0], upper[1]), (lower[0], lower[1])
+        lower = [circuit.multiply(f"{name}.beta.{i}", (self.fixed.ratio,), (nu[i],))[0] for i in range(2)]
+        return neg(slope), (lower[0], lower[1])
 
     def _psi(self, name: str, power: int) -> tuple[Pair, Pair]:
         """ψ^power(B): the Frobenius of the untwisted point."""
@@ -519,7 +592,3 @@ class _Loop:
             conjugate = (coefficient[0], coefficient[1] * (-1) ** power)
             rows += times(conjugate, fq.fq2_mul(FROBENIUS[power][2 * index], below))
         return triple(self.circuit.combine([f"{name}.{i}" for i in range(6)], tuple(rows)))
-
-    def _hint(self, name: str, denominator: Triple, solve: Callable[[Values], Sequence[int]]) -> Triple:
-        names = [f"{name}.k{index}" for index in range(6)]
-        return triple(self.circuit.hint(names, flat(denominator), "a denominator of the pairing is zero", solve))

@@ -40,7 +40,9 @@ def naf(number: int) -> tuple[int, ...]:
     return tuple(reversed(digits))
 
 
-LOOP_NAF: Final = naf(LOOP)
+_NAF: Final = naf(LOOP)
+LOOP_DIGITS: Final = (1, 1, *_NAF[3:])
+"""Of 6x+2: the non-adjacent form with its leading 1, 0, −1 as 1, 1, which is one doubling less."""
 
 
 class Line(NamedTuple):
@@ -74,13 +76,13 @@ def add_step(point: G2, other: G2) -> tuple[Line, G2]:
 def steps(point: G2) -> Iterator[tuple[Line, G2]]:
     """The loop over Q: each line with the point T that it leads to. The last T is −ψ³(Q) exactly where Q is in G2.
 
-    A tangent for each digit of LOOP_NAF but the first, followed by a chord to ±Q where the digit is not zero; then a
+    A tangent for each digit of LOOP_DIGITS but the first, followed by a chord to ±Q where the digit is not zero; then a
     chord to ψ(Q) and one to −ψ²(Q). No finite point of the twist, in G2 or not, meets T = O, or T = ± the point added:
     what would have to vanish is prime to the order of the twist each time.
     """
     current = point
     addends = {1: point, -1: g2_neg(point)}
-    for digit in LOOP_NAF[1:]:
+    for digit in LOOP_DIGITS[1:]:
         line, current = double_step(current)
         yield line, current
         if digit:
@@ -100,7 +102,7 @@ def miller_loop(pairs: Iterable[tuple[G1, G2]]) -> Fq12:
     """The product of the Miller loops of finite points, up to a factor in Fq6*."""
     walks = [iter([line.at(p) for line in lines(q)]) for p, q in pairs]
     f = FQ12_ONE
-    for digit in LOOP_NAF[1:]:
+    for digit in LOOP_DIGITS[1:]:
         values = chain.from_iterable(islice(walk, 2 if digit else 1) for walk in walks)
         f = reduce(fq12_mul, values, fq12_square(f))
     return reduce(fq12_mul, chain.from_iterable(walks), f)
