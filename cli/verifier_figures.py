@@ -4,9 +4,11 @@ import resource
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from bitvm_bridge.dispute import assertion as asserting
 from bitvm_bridge.dispute import disprove as dispute
@@ -146,6 +148,12 @@ def works(bundle: Bundle, fresh: Callable[[InstanceSetup], InstanceSetup], seed:
     )
 
 
-def _compile(spec: Groth16Spec) -> Any:
+def _compile(spec: Groth16Spec) -> object:
+    """In an interpreter of its own, which remembers no fragment of script."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as fresh:
+        return fresh.submit(_plan, str(spec)).result()
+
+
+def _plan(text: str) -> object:
     with tempfile.TemporaryDirectory(prefix="bitvm-bridge-") as folder, use_directory(Path(folder)):
-        return Groth16Spec(spec.key, spec.profile, spec.instance_input).plan
+        return Groth16Spec.parse(text).plan
