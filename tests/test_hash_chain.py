@@ -3,8 +3,9 @@
 import pytest
 
 from bitvm_bridge.errors import BadInput
-from bitvm_bridge.program import Checks, HashChainSpec, Program, parse_program
-from bitvm_bridge.program.hash_chain import MAX_LENGTH, MAX_ROUNDS
+from bitvm_bridge.program import Checks, HashChain, HashChainSpec, Program, parse_program
+from bitvm_bridge.program.hash_chain import MAX_LENGTH, MAX_ROUNDS, HashSteps
+from bitvm_bridge.program.partition import PROFILES
 from scripts_tapleaf import blake3, winternitz
 from tests.core import spend_leaf
 
@@ -31,6 +32,33 @@ def test_a_wrong_link_can_be_disputed_and_a_right_one_cannot(rounds: int) -> Non
         wrong = [*honest[:index], bytes([honest[index][0] ^ 1]) + honest[index][1:], *honest[index + 1 :]]
         assert program.first_wrong(wrong).chunk == index
         assert disputes(program, wrong, index)
+
+
+@pytest.mark.parametrize(
+    ("text", "rounds"), [("hash-chain:20:relay", (9, 9, 2)), ("hash-chain:200:compact", (96, 96, 8))]
+)
+def test_the_partitioner_cuts_a_chain(text: str, rounds: tuple[int, ...]) -> None:
+    spec = parse_program(text)
+    assert str(spec) == text
+    program = spec.specialise(INSTANCE)
+    assert isinstance(program, HashChain)
+    assert tuple(link.rounds for link in program.links) == rounds
+    limits = PROFILES[text.rpartition(":")[2]]
+    honest = list(program.run(()).values)
+    for index, (name, script) in enumerate(Checks(program, KEYS).leaves()):
+        assert len(script) < limits.leaf
+        wrong = [*honest[:index], bytes(20), *honest[index + 1 :]]
+        assert program.chunks[index].name == name
+        assert not disputes(program, honest, index)
+        assert disputes(program, wrong, index)
+
+
+def test_the_cost_of_a_link_is_that_of_its_leaf() -> None:
+    steps = HashSteps(27)
+    program = parse_program("hash-chain:27:relay").specialise(INSTANCE)
+    scripts = [len(script) for _, script in Checks(program, KEYS).leaves()]
+    for start, script in ((9, scripts[1]), (18, scripts[2])):
+        assert 0 <= script - steps.cost(start, start + 9).script < 100
 
 
 def test_values_are_digests_of_digests() -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from bitvm_bridge.program.base import DIGEST_BITS, RAW_BITS, Chunk, Program, Run, Value
 from bitvm_bridge.program.cache import cached, directory, script_key
-from bitvm_bridge.program.partition import Cost, Limits
+from bitvm_bridge.program.partition import READ, Cost, Limits
 from scripts_tapleaf import blake3
 from scripts_tapleaf.bn254.circuit import Circuit, Combine, Multiply, Operation, Raw, Select, Trace, evaluate
 from scripts_tapleaf.bn254.machine import VALUE_BYTES, Compiled, Group, Leaf, compile_leaf, witness
@@ -16,8 +16,6 @@ from scripts_tapleaf.script import encode_num
 
 BLOCK_BYTES: Final = 47_500
 """About what one block of BLAKE3 takes where the stack is full: only a guess from which the search for cuts begins."""
-READ: Final = {DIGEST_BITS: (4_321, 78, 820, 136), RAW_BITS: (7_485, 118, 1_242, 311)}
-"""Of one read: bytes of script, items and bytes of witness, items that it needs beside the witness."""
 
 
 class Layout:
@@ -131,11 +129,11 @@ def leaf_cost(leaf: Leaf, compiled: Compiled) -> Cost:
     """Of a whole leaf, its reads included."""
     reads = [RAW_BITS if group.is_raw else DIGEST_BITS for group in leaf.inputs]
     reads += [DIGEST_BITS] if leaf.outputs else []
-    items = leaf.item_count + sum(READ[bits][1] for bits in reads)
-    room = max(READ[bits][3] for bits in reads)
-    script = len(compiled.script) + sum(READ[bits][0] for bits in reads)
+    items = leaf.item_count + sum(READ[bits].items for bits in reads)
+    room = max(READ[bits].room for bits in reads)
+    script = len(compiled.script) + sum(READ[bits].script for bits in reads)
     hints = 5 * leaf.item_count
-    return Cost(script, hints + sum(READ[bits][2] for bits in reads), items, max(compiled.max_stack, items + room))
+    return Cost(script, hints + sum(READ[bits].witness for bits in reads), items, max(compiled.max_stack, items + room))
 
 
 def _kind(operation: Operation) -> tuple[str, int]:

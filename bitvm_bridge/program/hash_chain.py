@@ -4,13 +4,14 @@ Value i is BLAKE3 of value iâˆ’1, `rounds` times, truncated to 160 bits; value â
 which is a constant of the scripts, so that no two instances have the same chain.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Final, Self
+from functools import cache, cached_property
+from typing import Final
 
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.program.base import DIGEST_BITS, Chunk, Program, Run, Value, differ
+from bitvm_bridge.program.partition import PROFILES, READ, Cost, Limits, partition
 from scripts_tapleaf import blake3, winternitz
 from scripts_tapleaf.script import num
 
@@ -53,19 +54,18 @@ def _hash() -> bytes:
 
 
 class HashChain(Program):
-    """A chain of `length` links of `rounds` hashes each."""
+    """A chain of links of some hashes each."""
 
     name = "hash-chain"
     raw_count = 0
 
-    def __init__(self, instance_id: bytes, length: int, rounds: int) -> None:
-        _check("length", length, MAX_LENGTH)
-        _check("rounds", rounds, MAX_ROUNDS)
+    def __init__(self, instance_id: bytes, rounds: Sequence[int]) -> None:
+        """`rounds`: of every link."""
         start = blake3.digest(instance_id, DIGEST_SIZE)
-        self.values = _values(length)
+        self.values = _values(len(rounds))
         self.links = (
-            Link(self.values[0].name, (), 0, rounds, start),
-            *(Link(self.values[index].name, (index - 1,), index, rounds) for index in range(1, length)),
+            Link(self.values[0].name, (), 0, rounds[0], start),
+            *(Link(self.values[i].name, (i - 1,), i, rounds[i]) for i in range(1, len(rounds))),
         )
         self.chunks = self.links
 
@@ -115,12 +115,71 @@ class HashChainSpec:
 
     def specialise(self, instance_id: bytes) -> HashChain:
         """The program of one instance."""
-        return HashChain(instance_id, self.length, self.rounds)
+        return HashChain(instance_id, (self.rounds,) * self.length)
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """From `hash-chain[:LENGTH[:ROUNDS]]`. Raises BadInput."""
+    def parse(cls, text: str) -> "HashChainSpec | CutHashChainSpec":
+        """From `hash-chain[:LENGTH[:ROUNDS]]` or `hash-chain:HASHES:PROFILE`. Raises BadInput."""
         name, *numbers = text.split(":")
-        if name != HashChain.name or len(numbers) > 2 or not all(n.isascii() and n.isdigit() for n in numbers):
-            raise BadInput("program", text, "hash-chain, hash-chain:LENGTH or hash-chain:LENGTH:ROUNDS")
+        if name == HashChain.name and len(numbers) == 2 and numbers[1] in PROFILES and _is_number(numbers[0]):
+            return CutHashChainSpec(int(numbers[0]), numbers[1])
+        if name != HashChain.name or len(numbers) > 2 or not all(map(_is_number, numbers)):
+            expected = "hash-chain, hash-chain:LENGTH, hash-chain:LENGTH:ROUNDS or hash-chain:HASHES:PROFILE"
+            raise BadInput("program", text, expected)
         return cls(*(int(number) for number in numbers))
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+class HashSteps:
+    """A chain of single hashes as the steps of `partition`: any cut is as good as another."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.breaks: tuple[int, ...] = ()
+        self.seams = range(1, count + 1)
+
+    def worths(self, start: int, end: int, limits: Limits) -> Iterator[tuple[float, int]]:
+        """As many hashes as the leaf holds."""
+        most = limits.leaf // len(_hash())
+        return ((float(stop - start), stop) for stop in range(start + 1, min(end, start + most) + 1))
+
+    def cost(self, start: int, stop: int) -> Cost:
+        """Of a link of these hashes, its input and its claim read."""
+        read = READ[DIGEST_BITS]
+        script = len(_hash()) * (stop - start) + len(differ(LIMBS)) + 2 * read.script
+        room = blake3.blake3_script(DIGEST_SIZE, reserved=LIMBS).max_stack + LIMBS
+        return Cost(script, 2 * read.witness, 2 * read.items, max(room, 2 * read.items + read.room))
+
+    def cut(self, start: int, stop: int) -> None:
+        """Links know nothing of each other."""
+
+
+@dataclass(frozen=True)
+class CutHashChainSpec:
+    """A chain of `hashes` hashes in all, cut into links by the partitioner; text `hash-chain:HASHES:PROFILE`."""
+
+    hashes: int
+    profile: str
+
+    def __post_init__(self) -> None:
+        _check("hashes", self.hashes, MAX_LENGTH)
+
+    @cached_property
+    def rounds(self) -> tuple[int, ...]:
+        """Hashes of every link."""
+        return tuple(stop - start for start, stop in partition(HashSteps(self.hashes), PROFILES[self.profile]))
+
+    @property
+    def values(self) -> tuple[Value, ...]:
+        """What an operator commits to: the value of every link."""
+        return _values(len(self.rounds))
+
+    def __str__(self) -> str:
+        return f"{HashChain.name}:{self.hashes}:{self.profile}"
+
+    def specialise(self, instance_id: bytes) -> HashChain:
+        """The program of one instance."""
+        return HashChain(instance_id, self.rounds)

@@ -7,7 +7,7 @@ opened. So of all stops that fit, the one with the most work for each byte of le
 
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.transaction import MAX_MINEABLE_WEIGHT, MAX_STANDARD_WEIGHT
@@ -32,6 +32,19 @@ COMPACT: Final = Limits("compact", MAX_MINEABLE_WEIGHT - DISPROVE_OVERHEAD)
 RELAY: Final = Limits("relay", MAX_STANDARD_WEIGHT - DISPROVE_OVERHEAD)
 """Every Disprove is relayed by every node."""
 PROFILES: Final = {limits.name: limits for limits in (COMPACT, RELAY)}
+
+
+class Read(NamedTuple):
+    """Of reading a signed value in a leaf: bytes of script, items and bytes of witness, items needed beside them."""
+
+    script: int
+    items: int
+    witness: int
+    room: int
+
+
+READ: Final = {160: Read(4_321, 78, 820, 136), 256: Read(7_485, 118, 1_242, 311)}
+"""By the bits of the value; pinned where `winternitz.read_script` is tested."""
 
 
 @dataclass(frozen=True)
