@@ -35,7 +35,7 @@ def test_a_wrong_link_can_be_disputed_and_a_right_one_cannot(rounds: int) -> Non
 
 
 @pytest.mark.parametrize(
-    ("text", "rounds"), [("hash-chain:20:relay", (9, 9, 2)), ("hash-chain:200:compact", (96, 96, 8))]
+    ("text", "rounds"), [("hash-chain:20:relay", (9, 9, 2)), ("hash-chain:250:compact", (100, 100, 50))]
 )
 def test_the_partitioner_cuts_a_chain(text: str, rounds: tuple[int, ...]) -> None:
     spec = parse_program(text)
