@@ -1,18 +1,20 @@
 """What the Groth16 verifier and its arithmetic cost, next to the official implementation's figures."""
 
-import os
 import resource
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Final
 
 from bitvm_bridge.dispute import assertion as asserting
 from bitvm_bridge.dispute import disprove as dispute
 from bitvm_bridge.keys import Role, Seed
-from bitvm_bridge.program import Groth16Spec, cache
+from bitvm_bridge.program import Groth16Spec
+from bitvm_bridge.program.cache import use_directory
 from bitvm_bridge.protocol import wallet_script
 from bitvm_bridge.roles import challenger
 from bitvm_bridge.setup import InstanceSetup
@@ -146,9 +148,12 @@ def works(bundle: Bundle, fresh: Callable[[InstanceSetup], InstanceSetup], seed:
     )
 
 
-def _compile(spec: Groth16Spec) -> None:
-    """In a process of its own: this one remembers most fragments of the scripts."""
-    code = "import sys; from bitvm_bridge.program import parse_program; parse_program(sys.stdin.read()).values"
-    with tempfile.TemporaryDirectory(prefix="bitvm-bridge-") as folder:
-        environment = os.environ | {cache.VARIABLE: folder, "PYTHONPATH": os.pathsep.join(sys.path)}
-        subprocess.run([sys.executable, "-c", code], input=str(spec), text=True, env=environment, check=True)  # noqa: S603
+def _compile(spec: Groth16Spec) -> object:
+    """In an interpreter of its own, which remembers no fragment of script."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as fresh:
+        return fresh.submit(_plan, str(spec)).result()
+
+
+def _plan(text: str) -> object:
+    with tempfile.TemporaryDirectory(prefix="bitvm-bridge-") as folder, use_directory(Path(folder)):
+        return Groth16Spec.parse(text).plan
