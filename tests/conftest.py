@@ -78,17 +78,17 @@ def embedded(tmp_path: Path) -> Iterator[EmbeddedNode]:
 
 
 @pytest.fixture(scope="session")
-def verifier(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Groth16Spec]:
+def verifier(pytestconfig: pytest.Config) -> Iterator[Groth16Spec]:
     """The verifier of one key, compiled once for all workers; where its scripts are is in the environment meanwhile.
 
     For tests marked `compiled`: the first of them waits a minute or two.
     """
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = Path(os.environ.get(cache.VARIABLE) or pytestconfig.cache.mkdir("groth16-scripts"))
+    folder.mkdir(parents=True, exist_ok=True)
     spec = Groth16Spec(read_key(fixture("square", "verification_key.json")), instance_input=None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(cache.VARIABLE, os.environ.get(cache.VARIABLE) or str(shared / "scripts"))
-        with open(shared / "scripts.lock", "w") as lock:
+        patch.setenv(cache.VARIABLE, str(folder))
+        with (folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             assert spec.plan.stops
         yield spec
