@@ -21,9 +21,9 @@ LIGHT = (
     "point B",
     "residue witness, first half",
     "residue witness",
-    "square of the residue witness",
+    "square of the residue witness, power 2",
     "preparation",
-    "step1.root",
+    "step2.root",
     "pairing equation",
 )
 Spoil = Callable[["Bench", Random], list[bytes] | None]

@@ -160,7 +160,13 @@ def test_a_lie_about_any_residue_witness_is_disproved(court: Court, name: str) -
     raw = court.replaced({f"c.{index}": value for index, value in enumerate(WITNESSES[name])})
     claimed = court.claimed(raw)
     assert court.program.run(raw).failed == len(court.program.chunks) - 1
-    for kind in ("residue witness", "square of the residue witness", "step0.double", "step1.root", "frobenius2"):
+    for kind in (
+        "residue witness",
+        "square of the residue witness, power 2",
+        "step0.double",
+        "step2.root",
+        "frobenius2",
+    ):
         output = court.program.chunks[court.index(kind)].output
         assert output is not None
         assert court.name(court.disproved([*claimed[:output], bytes(20), *claimed[output + 1 :]])) == kind
