@@ -43,17 +43,18 @@ NO_DIGEST: Final = (scheme(160).codewords - 1).to_bytes(21, "little")
 def drawn(leaf: Leaf, random: Random) -> dict[str, int]:
     """A number for everything that a leaf opens or reads: edges, or some edges among others, or one edge for all.
 
-    The square of the residue witness is its square, since there is no product with the witness otherwise.
+    The square of a power of the residue witness is its square, since there is no product with the power otherwise.
     """
     names = [name for group in leaf.inputs for name in group.names]
     share = random.choice((1, 0.3, 1))
     pool = random.choice((EDGES, EDGES, random.sample(EDGES, 2)))
     numbers = {name: random.choice(pool) if random.random() < share else random.randrange(P) for name in names}
-    if "root.square.0.0" in numbers and "c.5" in numbers:
-        root = [numbers[name] for name in ("root.0", "root.1", "root.2", "c.3", "c.4", "c.5")]
-        square = fq6_square(((root[0], root[1]), (root[2], root[3]), (root[4], root[5])))
-        parts = [part for coefficient in square for part in coefficient]
-        numbers |= {f"root.square.{index // 2}.{index % 2}": part for index, part in enumerate(parts)}
+    for power in (2, 3, 5, 7):
+        if {f"root{power}.square.0.0", f"root{power}.k5"} <= numbers.keys():
+            root = [numbers[f"root{power}.k{index}"] for index in range(6)]
+            square = fq6_square(((root[0], root[1]), (root[2], root[3]), (root[4], root[5])))
+            parts = [part for coefficient in square for part in coefficient]
+            numbers |= {f"root{power}.square.{index // 2}.{index % 2}": part for index, part in enumerate(parts)}
     return numbers
 
 
