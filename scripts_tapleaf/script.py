@@ -128,6 +128,14 @@ def num(value: int) -> bytes:
     return _NUMS[value] if 0 <= value < 1024 else push(encode_num(value))
 
 
+PICKS: Final = [OP_DUP, OP_OVER] + [num(depth) + OP_PICK for depth in range(2, MAX_STACK_ITEMS)]
+"""The shortest code that copies the item at a depth to the top, 0 for the top itself."""
+ROLLS: Final = [b"", OP_SWAP, OP_ROT] + [num(depth) + OP_ROLL for depth in range(3, MAX_STACK_ITEMS)]
+"""The shortest code that moves the item at a depth to the top."""
+DOUBLE: Final = OP_DUP + OP_ADD
+"""(x) → (2x)"""
+
+
 def compact_size(value: int) -> bytes:
     """Bitcoin's variable-length integer, 0 to 2^64 - 1."""
     if value < 0 or value >= 1 << 64:

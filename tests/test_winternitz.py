@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scripts_tapleaf import winternitz
+from scripts_tapleaf.digits import signed_digits
 from scripts_tapleaf.interpreter import run
 from scripts_tapleaf.script import (
     OP_0,
@@ -30,7 +31,6 @@ from scripts_tapleaf.script import (
 )
 from scripts_tapleaf.winternitz import code as codes
 from scripts_tapleaf.winternitz import keys as chains
-from scripts_tapleaf.winternitz import scripts
 from tests.core import spend_leaf
 
 SEED, INSTANCE = bytes(range(32)), b"\x01" * 32
@@ -449,7 +449,7 @@ def test_the_running_sum_of_a_reader_stays_an_operand(bits: int) -> None:
     code = winternitz.scheme(bits)
     most: dict[int, int] = {}
     for low, high in zip(code.weights, code.weights[1:], strict=False):
-        for position, _ in scripts._signed_digits(low):
+        for position, _ in signed_digits(low):
             most[position] = most.get(position, 0) + high // low - 1
     for limb in range(winternitz.limb_count(bits)):
         most[29 * limb] = most.get(29 * limb, 0) + (1 << 29)

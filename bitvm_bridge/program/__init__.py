@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from bitvm_bridge.errors import BadInput
-from bitvm_bridge.program.base import Checks, Chunk, Program, Run, Value, Verdict, check_keys, differ
+from bitvm_bridge.program.base import Checks, Chunk, Program, Run, Value, Verdict, check_keys
 from bitvm_bridge.program.groth16.program import Groth16, Groth16Spec
 from bitvm_bridge.program.hash_chain import HashChain, HashChainSpec
+from scripts_tapleaf.comparison import differ
 
 __all__ = [
     "Checks",

@@ -18,10 +18,7 @@ from typing import ClassVar, Final, NamedTuple
 from bitvm_bridge.errors import BadInput
 from scripts_tapleaf import winternitz
 from scripts_tapleaf.script import (
-    OP_BOOLAND,
-    OP_EQUAL,
     OP_FROMALTSTACK,
-    OP_NOT,
     OP_ROLL,
     OP_ROT,
     OP_SWAP,
@@ -187,16 +184,6 @@ def check_keys(keys: Sequence[winternitz.PublicKey], values: Sequence[Value]) ->
     for key, value in zip(keys, values, strict=True):
         if key.bits != value.bits:
             raise BadInput(f"Winternitz key of {value.name}", f"{key.bits} bits", f"one of {value.bits} bits")
-
-
-def differ(limbs: int) -> bytes:
-    """The end of most chunks: true where `limbs` limbs on the stack and the claimed ones on the altstack differ.
-
-    Limb 0 lies uppermost on both; all are consumed. OP_EQUAL compares bytes and never fails, so a claimed limb of any
-    size has a verdict; computed limbs must be minimal numbers.
-    """
-    first = OP_FROMALTSTACK + OP_EQUAL
-    return first + (OP_FROMALTSTACK + OP_ROT + OP_EQUAL + OP_BOOLAND) * (limbs - 1) + OP_NOT
 
 
 def _outputs(chunk: Chunk) -> tuple[int, ...]:

@@ -10,9 +10,10 @@ from functools import cache, cached_property
 from typing import Final
 
 from bitvm_bridge.errors import BadInput
-from bitvm_bridge.program.base import DIGEST_BITS, Chunk, Program, Run, Value, differ
+from bitvm_bridge.program.base import DIGEST_BITS, Chunk, Program, Run, Value
 from bitvm_bridge.program.partition import PROFILES, READ, Cost, Limits, partition
 from scripts_tapleaf import blake3, winternitz
+from scripts_tapleaf.comparison import differ
 from scripts_tapleaf.script import num
 
 MAX_LENGTH: Final = 4_096

@@ -12,8 +12,9 @@ from scripts_tapleaf.blake3._message import BLOCK_BITS, NIBBLE_BITS, Limbs, Mess
 from scripts_tapleaf.blake3._rounds import Form, MessageNibble, Rounds, Word
 from scripts_tapleaf.blake3._stack import Item, Stack
 from scripts_tapleaf.blake3._tables import COMPACT, ROUND_ITEMS, VALUE, WIDE, Layout
-from scripts_tapleaf.blake3._unpack import DOUBLE, unpack
+from scripts_tapleaf.blake3._unpack import unpack
 from scripts_tapleaf.script import (
+    DOUBLE,
     MAX_STACK_ITEMS,
     OP_2DUP,
     OP_ADD,

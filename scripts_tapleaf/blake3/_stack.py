@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from scripts_tapleaf.script import (
-    MAX_STACK_ITEMS,
     OP_1ADD,
     OP_1SUB,
     OP_2DROP,
@@ -16,20 +15,15 @@ from scripts_tapleaf.script import (
     OP_DROP,
     OP_DUP,
     OP_FROMALTSTACK,
-    OP_OVER,
-    OP_PICK,
-    OP_ROLL,
-    OP_ROT,
     OP_SUB,
-    OP_SWAP,
     OP_TOALTSTACK,
     OP_TUCK,
+    PICKS,
+    ROLLS,
     num,
 )
 
-_PICKS: Final = [OP_DUP, OP_OVER] + [num(depth) + OP_PICK for depth in range(2, MAX_STACK_ITEMS)]
-_ROLLS: Final = [b"", OP_SWAP, OP_ROT] + [num(depth) + OP_ROLL for depth in range(3, MAX_STACK_ITEMS)]
-_NEAR: Final = [code for code in _PICKS if len(code) <= 2]
+_NEAR: Final = [code for code in PICKS if len(code) <= 2]
 """Copies of an item that is near enough to take at most two bytes."""
 _RUNS: Final = ((2, 2, OP_2DUP), (2, 4, OP_2OVER), (3, 3, OP_3DUP))
 """Copies of several items at once: how many, from how far back."""
@@ -65,12 +59,12 @@ class Stack:
 
     def pick(self, item: Item) -> Item:
         """Copy `item` to the top."""
-        return self._push(_PICKS[self._depth(item)])
+        return self._push(PICKS[self._depth(item)])
 
     def roll(self, item: Item) -> None:
         """Move `item` to the top."""
         depth = self._depth(item)
-        self.write(_ROLLS[depth])
+        self.write(ROLLS[depth])
         self.items.append(self.items.pop(-1 - depth))
 
     def rotate_pairs(self) -> None:

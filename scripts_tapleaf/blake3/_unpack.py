@@ -22,6 +22,7 @@ from scripts_tapleaf.blake3._message import NIBBLE_BITS, Field, nibbles
 from scripts_tapleaf.blake3._stack import Item, Stack, push_all
 from scripts_tapleaf.blake3._tables import STRIDE
 from scripts_tapleaf.script import (
+    DOUBLE,
     OP_0NOTEQUAL,
     OP_2DROP,
     OP_2DUP,
@@ -48,7 +49,6 @@ from scripts_tapleaf.script import (
 UNIT_BITS: Final = 27
 """The tree cuts at multiples of 2^27, so that a nibble and the bits under it fill 31 bits."""
 
-DOUBLE: Final = OP_DUP + OP_ADD
 _STEP: Final = OP_2DUP + OP_PICK + OP_GREATERTHANOREQUAL + OP_ADD + OP_PICK
 _FIRST_STEP: Final = OP_2DUP + OP_LESSTHANOREQUAL + num(3) + OP_ADD + OP_PICK
 """(8·2^27 v) → (8·2^27 v child): the root's threshold is the item below v, its children are at depths 3 and 4."""

@@ -145,7 +145,7 @@ class Require:
 
 @dataclass(frozen=True)
 class Select:
-    """out = table[digit], elements in [0, p): digit `index` of `source` in the mixed radix of `window.WIDTHS`."""
+    """out = table[bits `start` to `start` + `width` of `source`], which is a raw number; entries are in [0, p)."""
 
     out: tuple[str, ...]
     source: str

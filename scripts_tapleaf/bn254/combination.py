@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Final
 
-from scripts_tapleaf.bn254.constants import LIMB_BITS, LIMBS, Bounds, P, signed_digits
+from scripts_tapleaf.bn254.constants import LIMB_BITS, LIMBS, Bounds, P, centred
 from scripts_tapleaf.bn254.product import Fragment
 from scripts_tapleaf.bn254.reduction import Term, Walk
 from scripts_tapleaf.bn254.writer import Writer
+from scripts_tapleaf.digits import signed_digits
 from scripts_tapleaf.script import ScriptError
 
 _WIDTHS: Final = range(LIMB_BITS * (LIMBS - 1) + 11, LIMB_BITS * (2 * LIMBS), 11)
@@ -54,8 +55,8 @@ def _estimate(terms: tuple[Term, ...], magnitude: int) -> int:
 
 def _terms(row: tuple[int, ...], constant: int, bounds: tuple[Bounds, ...], width: int) -> tuple[tuple[Term, ...], int]:
     """Terms, and the largest magnitude of their sum, where coefficients of more than `width` bits are reduced."""
-    terms = [Term(None, bit, sign, 1) for bit, sign in signed_digits(_nearest(constant))]
-    magnitude = abs(_nearest(constant))
+    terms = [Term(None, bit, sign, 1) for bit, sign in signed_digits(centred(constant))]
+    magnitude = abs(centred(constant))
     for index, (coefficient, bound) in enumerate(zip(row, bounds, strict=True)):
         factors = list(_limb_factors(coefficient, width))
         for limb, factor in enumerate(factors):
@@ -70,10 +71,5 @@ def _terms(row: tuple[int, ...], constant: int, bounds: tuple[Bounds, ...], widt
 def _limb_factors(coefficient: int, width: int) -> Iterator[int]:
     """What each limb is multiplied by."""
     for limb in range(LIMBS):
-        plain = _nearest(coefficient) << LIMB_BITS * limb
-        yield plain if plain.bit_length() <= width else _nearest(plain)
-
-
-def _nearest(value: int) -> int:
-    """The residue of smallest magnitude."""
-    return (value + P // 2) % P - P // 2
+        plain = centred(coefficient) << LIMB_BITS * limb
+        yield plain if plain.bit_length() <= width else centred(plain)

@@ -54,14 +54,6 @@ def from_limbs(limbs: list[int]) -> int:
     return sum(limb << LIMB_BITS * index for index, limb in enumerate(limbs))
 
 
-def signed_digits(value: int) -> list[tuple[int, int]]:
-    """(position, ±1) of the non-adjacent form, which has the fewest digits that are not zero."""
-    digits, position = [], 0
-    while value:
-        if value & 1:
-            digit = 2 - (value & 3)
-            digits.append((position, digit))
-            value -= digit
-        value >>= 1
-        position += 1
-    return digits
+def centred(value: int) -> int:
+    """The residue of smallest magnitude."""
+    return (value + P // 2) % P - P // 2

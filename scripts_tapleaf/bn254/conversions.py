@@ -15,12 +15,13 @@ from scripts_tapleaf.bn254.constants import (
     Bounds,
     P,
     from_limbs,
-    signed_digits,
     to_limbs,
 )
 from scripts_tapleaf.bn254.reduction import LIMB_BOUND, carry_out, nearest, split, subtract_if
-from scripts_tapleaf.bn254.writer import DOUBLE, PICKS, ROLLS, Writer
+from scripts_tapleaf.bn254.writer import Writer
+from scripts_tapleaf.digits import signed_digits
 from scripts_tapleaf.script import (
+    DOUBLE,
     OP_0,
     OP_1ADD,
     OP_ABS,
@@ -44,6 +45,8 @@ from scripts_tapleaf.script import (
     OP_TUCK,
     OP_VERIFY,
     OP_WITHIN,
+    PICKS,
+    ROLLS,
     ScriptError,
     num,
 )

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
-from scripts_tapleaf.blake3 import LIMB_BITS as DIGEST_LIMB_BITS
 from scripts_tapleaf.blake3 import Limbs, blake3_script, limb_widths
+from scripts_tapleaf.blake3 import to_limbs as blake3_limbs
 from scripts_tapleaf.bn254.circuit import (
     Combine,
     Copy,
@@ -34,33 +34,29 @@ from scripts_tapleaf.bn254.circuit import (
     Select,
 )
 from scripts_tapleaf.bn254.combination import combine
-from scripts_tapleaf.bn254.constants import CANONICAL, LIMB_BITS, LIMBS, ZERO, Bounds, P, to_limbs
+from scripts_tapleaf.bn254.constants import CANONICAL, LIMB_BITS, LIMBS, ZERO, Bounds, centred, to_limbs
 from scripts_tapleaf.bn254.conversions import RAW_LIMBS, any_limb, balance, below_prime, canonical, expand
 from scripts_tapleaf.bn254.product import Fragment, multiply
-from scripts_tapleaf.bn254.reduction import Term, Walk, subtract_if
-from scripts_tapleaf.bn254.writer import ROLLS, Writer
+from scripts_tapleaf.bn254.reduction import Term, Walk, split, subtract_if
+from scripts_tapleaf.bn254.writer import Writer
+from scripts_tapleaf.comparison import differ
 from scripts_tapleaf.script import (
     MAX_STACK_ITEMS,
-    OP_0,
     OP_1,
     OP_ADD,
-    OP_BOOLAND,
     OP_BOOLOR,
     OP_DROP,
     OP_DUP,
     OP_ELSE,
     OP_ENDIF,
-    OP_EQUAL,
     OP_EQUALVERIFY,
-    OP_FROMALTSTACK,
     OP_GREATERTHANOREQUAL,
     OP_IF,
     OP_NOT,
     OP_NUMEQUAL,
-    OP_ROT,
     OP_SUB,
-    OP_SWAP,
     OP_VERIFY,
+    ROLLS,
     ScriptError,
     num,
 )
@@ -75,7 +71,7 @@ _UNPACKED: Final = Limbs(
 
 def packed(value: int) -> list[int]:
     """Nine limbs of 29 bits, the least significant first."""
-    return [value >> DIGEST_LIMB_BITS * limb & (1 << DIGEST_LIMB_BITS) - 1 for limb in range(RAW_LIMBS)]
+    return blake3_limbs(value.to_bytes(VALUE_BYTES, "little"), _PACKED.widths)
 
 
 class NoRoom(ScriptError):
@@ -177,9 +173,8 @@ class _Machine:
         self.wrong = _Block(1)
         self.ways = 0
         self.sizes: list[int] = []
-        self.claim = DIGEST_LIMBS if leaf.outputs else 0
         self.writer = Writer(sum(block.size for block in self.blocks))
-        self.writer.alt = self.claim
+        self.writer.alt = DIGEST_LIMBS if leaf.outputs else 0
         self.last_use = {name: index for index, item in enumerate(leaf.operations) for name in item.reads}
 
     def run(self) -> None:
@@ -286,7 +281,7 @@ class _Machine:
         """Push the limbs of a sum, limb 0 uppermost."""
         writer = self.writer
         sources = [(self.limb_places(self.values[name]), coefficient) for name, coefficient in part.terms]
-        constant = to_limbs(_centred(part.constant))
+        constant = to_limbs(centred(part.constant))
         for limb in reversed(range(LIMBS)):
             started = False
             for places, coefficient in sources:
@@ -308,7 +303,7 @@ class _Machine:
 
     def _bounds(self, part: Linear) -> Bounds:
         """Of the limbs that `_sum` pushes."""
-        constant = _centred(part.constant)
+        constant = centred(part.constant)
         bounds = Bounds(tuple(map(abs, to_limbs(constant))), abs(constant))
         for name, coefficient in part.terms:
             bounds += self.values[name].bounds.scaled(coefficient)
@@ -380,10 +375,14 @@ class _Machine:
         for name in names:
             self.copy(self.values[name])
             any_limb(self.writer)
-            self.push_block(1)
-            self.roll(self.wrong)
-            self.writer.write(OP_BOOLOR, grows=-1)
-            del self.blocks[-2]
+            self._note()
+
+    def _note(self) -> None:
+        """The claim is wrong if the item on top is true."""
+        self.push_block(1)
+        self.roll(self.wrong)
+        self.writer.write(OP_BOOLOR, grows=-1)
+        del self.blocks[-2]
 
     def _select(self, operation: Select) -> None:
         writer = self.writer
@@ -392,10 +391,7 @@ class _Machine:
         stop = start + operation.width
         for bit in reversed(range(stop, LIMB_BITS)):
             writer.write(subtract_if(1 << bit, b""))
-        writer.write(OP_0 + OP_SWAP, grows=1)
-        for bit in reversed(range(start, stop)):
-            writer.write(subtract_if(1 << bit, OP_SWAP + num(1 << bit - start) + OP_ADD + OP_SWAP))
-        writer.peak(3)
+        split(writer, operation.width, start)
         writer.drop(1)
         writer.write(_table(operation.table), grows=LIMBS * len(operation.out) - 1)
         for name in reversed(operation.out):
@@ -429,12 +425,9 @@ class _Machine:
         count = len(self.leaf.outputs)
         self._hash((_UNPACKED,) * count, LIMBS * count)
         del self.blocks[-count:]
-        self.writer.write(_differ(), grows=1 - DIGEST_LIMBS)
+        self.writer.write(differ(DIGEST_LIMBS), grows=1 - DIGEST_LIMBS)
         self.writer.alt -= DIGEST_LIMBS
-        self.push_block(1)
-        self.roll(self.wrong)
-        self.writer.write(OP_BOOLOR, grows=-1)
-        del self.blocks[-2]
+        self._note()
 
     def _check_preimages(self) -> None:
         """Fails unless every preimage is that of its digest; those that nothing reads are dropped."""
@@ -470,12 +463,6 @@ class _Machine:
         writer.most = max(writer.most, reserved + script.max_stack)
 
 
-def _differ() -> bytes:
-    """True where the limbs on the stack and the claimed ones on the altstack differ; limb 0 is uppermost on both."""
-    rest = (OP_FROMALTSTACK + OP_ROT + OP_EQUAL + OP_BOOLAND) * (DIGEST_LIMBS - 1)
-    return OP_FROMALTSTACK + OP_EQUAL + rest + OP_NOT
-
-
 @cache
 def _balancing(
     a: tuple[Bounds, ...], b: tuple[Bounds, ...], addend: tuple[Bounds, ...], *, is_zero: bool
@@ -495,23 +482,17 @@ def _balanced(bounds: Bounds) -> Bounds:
     return _rounded(balance(Writer(LIMBS), bounds))
 
 
-def _centred(constant: int) -> int:
-    """The residue of the least magnitude."""
-    constant %= P
-    return constant - P if constant > P // 2 else constant
-
-
 def _rounded(bounds: Bounds) -> Bounds:
     """Weaker bounds that many operands share, so that few fragments are written."""
-    value = _round_limb(bounds.value)
+    value = _round_up(bounds.value)
     top = min(1 << bounds.limbs[-1].bit_length(), (value >> LIMB_BITS * (LIMBS - 1)) + 2)
-    return Bounds((*(_round_limb(limb) for limb in bounds.limbs[:-1]), max(top, bounds.limbs[-1])), value)
+    return Bounds((*(_round_up(limb) for limb in bounds.limbs[:-1]), max(top, bounds.limbs[-1])), value)
 
 
-def _round_limb(limb: int) -> int:
-    """Up to two significant bits and a few units."""
-    shift = max(limb.bit_length() - 3, 0)
-    return (-(-limb >> shift) << shift) if limb else 0
+def _round_up(bound: int) -> int:
+    """To three significant bits."""
+    shift = max(bound.bit_length() - 3, 0)
+    return -(-bound >> shift) << shift
 
 
 @cache

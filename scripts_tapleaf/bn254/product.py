@@ -15,8 +15,9 @@ from typing import Final, NamedTuple
 
 from scripts_tapleaf.bn254.constants import LIMB_BITS, LIMBS, Bounds
 from scripts_tapleaf.bn254.reduction import LIMB_DIGITS, WALK_ITEMS, Lookups, Term, Walk, carry_out, column
-from scripts_tapleaf.bn254.writer import DOUBLE, PICKS, ROLLS, Writer
+from scripts_tapleaf.bn254.writer import Writer
 from scripts_tapleaf.script import (
+    DOUBLE,
     OP_0,
     OP_2DUP,
     OP_2SWAP,
@@ -28,6 +29,8 @@ from scripts_tapleaf.script import (
     OP_PICK,
     OP_SUB,
     OP_SWAP,
+    PICKS,
+    ROLLS,
     ScriptError,
     num,
 )

@@ -26,9 +26,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final, NamedTuple
 
-from scripts_tapleaf.bn254.constants import LIMB_BITS, LIMBS, MAX_OPERAND, Bounds, P, signed_digits
-from scripts_tapleaf.bn254.writer import DOUBLE, ROLLS, Writer
+from scripts_tapleaf.bn254.constants import LIMB_BITS, LIMBS, MAX_OPERAND, Bounds, P
+from scripts_tapleaf.bn254.writer import Writer
+from scripts_tapleaf.digits import signed_digits
 from scripts_tapleaf.script import (
+    DOUBLE,
     OP_0,
     OP_1ADD,
     OP_1SUB,
@@ -56,6 +58,7 @@ from scripts_tapleaf.script import (
     OP_SWAP,
     OP_TOALTSTACK,
     OP_TUCK,
+    ROLLS,
     ScriptError,
     num,
 )
@@ -319,11 +322,11 @@ def nearest(writer: Writer, most: int) -> None:
     writer.peak(2)
 
 
-def split(writer: Writer, bits: int) -> None:
-    """(v) → (⌊v / 2^22⌋, v mod 2^22), for 0 ≤ v < 2^(22+bits); a v out of range leaves a second item out of range."""
+def split(writer: Writer, bits: int, low: int = LIMB_BITS) -> None:
+    """(v) → (⌊v / 2^low⌋, v mod 2^low), for 0 ≤ v < 2^(low + bits); another v leaves a second item out of range."""
     writer.write(OP_0 + OP_SWAP, grows=1)
     for bit in reversed(range(bits)):
-        writer.write(subtract_if(1 << LIMB_BITS + bit, OP_SWAP + num(1 << bit) + OP_ADD + OP_SWAP))
+        writer.write(subtract_if(1 << low + bit, OP_SWAP + num(1 << bit) + OP_ADD + OP_SWAP))
     writer.peak(3)
 
 

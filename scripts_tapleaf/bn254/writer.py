@@ -1,9 +1,7 @@
 """Script being written, with the height of both stacks at every moment."""
 
-from typing import Final
-
 from scripts_tapleaf.script import (
-    MAX_STACK_ITEMS,
+    DOUBLE,
     OP_1ADD,
     OP_1SUB,
     OP_2DROP,
@@ -12,19 +10,11 @@ from scripts_tapleaf.script import (
     OP_DUP,
     OP_FROMALTSTACK,
     OP_NEGATE,
-    OP_OVER,
-    OP_PICK,
-    OP_ROLL,
-    OP_ROT,
     OP_SUB,
-    OP_SWAP,
     OP_TOALTSTACK,
+    PICKS,
     num,
 )
-
-DOUBLE: Final = OP_DUP + OP_ADD
-PICKS: Final = [OP_DUP, OP_OVER] + [num(depth) + OP_PICK for depth in range(2, MAX_STACK_ITEMS)]
-ROLLS: Final = [b"", OP_SWAP, OP_ROT] + [num(depth) + OP_ROLL for depth in range(3, MAX_STACK_ITEMS)]
 
 
 class Writer:

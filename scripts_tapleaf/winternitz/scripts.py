@@ -37,10 +37,10 @@ message has a top limb out of range and is unequal to every message.
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import cache
 from itertools import pairwise
 from typing import Final
 
+from scripts_tapleaf.digits import signed_digits
 from scripts_tapleaf.script import (
     MAX_STACK_ITEMS,
     OP_0,
@@ -190,27 +190,13 @@ def _rank(code: Scheme, depths: Sequence[int], pool: int) -> bytes:
     return b"".join((*parts, bound if len(depths) == 1 else b""))
 
 
-@cache
-def _signed_digits(value: int) -> tuple[tuple[int, int], ...]:
-    """(position, ±1) of the digits of the non-adjacent form, which has the fewest."""
-    digits, position = [], 0
-    while value:
-        if value & 1:
-            digit = 2 - (value & 3)
-            digits.append((position, digit))
-            value -= digit
-        value >>= 1
-        position += 1
-    return tuple(digits)
-
-
 def _identity(code: Scheme) -> bytes:
     """Σ rank·weight − Σ limb·2^position = 0, from the top bit down; the ranks lie above the limbs."""
     count, limbs = len(code.sizes), limb_count(code.bits)
     parts = [_limb_range(count + limb, limb == limbs - 1) for limb in range(limbs)]
     terms: dict[int, list[bytes]] = {}
     for index, weight in enumerate(code.weights[:-1]):
-        for position, digit in _signed_digits(weight):
+        for position, digit in signed_digits(weight):
             terms.setdefault(position, []).append(_fetch(count - index) + (OP_ADD if digit > 0 else OP_SUB))
     for limb in range(limbs):
         terms.setdefault(LIMB_BITS * limb, []).append(_fetch(count + 1 + limb) + OP_SUB)

@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from scripts_tapleaf.bn254.constants import LIMB_BITS, LIMBS, Bounds, P, to_limbs
-from scripts_tapleaf.bn254.writer import ROLLS, Writer
+from scripts_tapleaf.bn254.writer import Writer
 from scripts_tapleaf.interpreter import run
 from scripts_tapleaf.script import (
     OP_1,
     OP_DROP,
     OP_FROMALTSTACK,
     OP_NUMEQUALVERIFY,
+    ROLLS,
     decode_num,
     encode_num,
     num,

@@ -4,9 +4,10 @@ from itertools import pairwise
 
 import pytest
 
-from scripts_tapleaf.bn254.constants import LIMB_BITS, LIMBS, MAX_OPERAND, ZERO, P, from_limbs, signed_digits, to_limbs
+from scripts_tapleaf.bn254.constants import LIMB_BITS, LIMBS, MAX_OPERAND, ZERO, P, from_limbs, to_limbs
 from scripts_tapleaf.bn254.reduction import QUOTIENT_BIT, QUOTIENT_UNIT, Term, Walk, deferred_digits, split
 from scripts_tapleaf.bn254.writer import Writer
+from scripts_tapleaf.digits import signed_digits
 from scripts_tapleaf.script import OP_FROMALTSTACK, ScriptError, encode_num
 from tests.bn254.limbs import accepts, completes, left_by, written
 

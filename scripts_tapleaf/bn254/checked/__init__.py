@@ -15,6 +15,6 @@ register from the top bit down), `_table` (multiples of an operand), `_cut` (lim
 
 from scripts_tapleaf.bn254.checked import fq, fq2, fq6
 from scripts_tapleaf.bn254.checked._checked import MAX_REGISTER, Checked
-from scripts_tapleaf.bn254.checked._limbs import P
+from scripts_tapleaf.bn254.constants import P
 
 __all__ = ["MAX_REGISTER", "Checked", "P", "fq", "fq2", "fq6"]

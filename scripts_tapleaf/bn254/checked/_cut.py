@@ -10,7 +10,7 @@ limbs, whatever these are. One window more than a limb has gives the carry into 
 from collections.abc import Sequence
 from typing import Final
 
-from scripts_tapleaf.bn254.checked._stack import PICKS, Item, Stack
+from scripts_tapleaf.bn254.checked._stack import Item, Stack
 from scripts_tapleaf.bn254.checked._sums import Sum, load
 from scripts_tapleaf.script import (
     OP_0,
@@ -22,6 +22,7 @@ from scripts_tapleaf.script import (
     OP_SUB,
     OP_VERIFY,
     OP_WITHIN,
+    PICKS,
     num,
 )
 

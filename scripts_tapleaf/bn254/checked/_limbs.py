@@ -4,10 +4,9 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Final
 
+from scripts_tapleaf.bn254.constants import P
 from scripts_tapleaf.script import ScriptError, encode_num
 
-P: Final = 21888242871839275222246405745257275088696311157297823662689037894645226208583
-"""The base field of BN254."""
 LARGEST: Final = (4**127 - 1) // 3
 """Σ 4^i for 127 digits i: the largest number that they hold when each is −2 to 1."""
 MAGNITUDE: Final = P - LARGEST

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from scripts_tapleaf.script import (
-    MAX_STACK_ITEMS,
+    DOUBLE,
     OP_1ADD,
     OP_1SUB,
     OP_2DROP,
@@ -16,22 +16,16 @@ from scripts_tapleaf.script import (
     OP_FROMALTSTACK,
     OP_NEGATE,
     OP_NIP,
-    OP_OVER,
-    OP_PICK,
-    OP_ROLL,
-    OP_ROT,
     OP_SUB,
-    OP_SWAP,
     OP_TOALTSTACK,
     OP_TUCK,
+    PICKS,
+    ROLLS,
     num,
 )
 
-PICKS: Final = [OP_DUP, OP_OVER] + [num(depth) + OP_PICK for depth in range(2, MAX_STACK_ITEMS)]
-"""Code that copies the item at a depth to the top, 0 for the top itself."""
-_ROLLS: Final = [b"", OP_SWAP, OP_ROT] + [num(depth) + OP_ROLL for depth in range(3, MAX_STACK_ITEMS)]
 _COPIES: Final = (OP_DUP, OP_2DUP, OP_3DUP)
-_REMOVALS: Final = [OP_DROP, OP_NIP] + [code + OP_DROP for code in _ROLLS[2:]]
+_REMOVALS: Final = [OP_DROP, OP_NIP] + [code + OP_DROP for code in ROLLS[2:]]
 
 
 class Item:
@@ -100,7 +94,7 @@ class Stack:
     def roll(self, item: Item) -> None:
         """Move `item` to the top."""
         depth = self.depth(item)
-        self.write(_ROLLS[depth], above=depth > 2)
+        self.write(ROLLS[depth], above=depth > 2)
         self.items.append(self.items.pop(-1 - depth))
 
     def remove(self, item: Item) -> None:
@@ -125,7 +119,7 @@ class Stack:
 
     def double(self) -> Item:
         """(x) → (2x)"""
-        return self.apply(OP_DUP + OP_ADD, 1, above=1)
+        return self.apply(DOUBLE, 1, above=1)
 
     def add_number(self, value: int) -> Item:
         """(x) → (x + value)"""

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple, TypeAlias
 
-from scripts_tapleaf.bn254.checked._stack import PICKS, Item, Stack
-from scripts_tapleaf.script import ScriptError
+from scripts_tapleaf.bn254.checked._stack import Item, Stack
+from scripts_tapleaf.script import PICKS, ScriptError
 
 Vector: TypeAlias = tuple[int, ...]
 

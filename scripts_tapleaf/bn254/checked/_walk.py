@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final, TypeAlias
 
-from scripts_tapleaf.bn254.checked._limbs import P, recode
+from scripts_tapleaf.bn254.checked._limbs import recode
 from scripts_tapleaf.bn254.checked._stack import Item, Stack
+from scripts_tapleaf.bn254.constants import P
 from scripts_tapleaf.script import OP_ADD, OP_DUP, OP_NOT, OP_PICK, OP_VERIFY
 
 _P_DIGITS: Final = recode(P)

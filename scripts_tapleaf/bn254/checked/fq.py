@@ -8,7 +8,6 @@ from scripts_tapleaf.bn254.checked._checked import Checked, finish
 from scripts_tapleaf.bn254.checked._cut import DIGITS, Cutter
 from scripts_tapleaf.bn254.checked._limbs import (
     MAGNITUDE,
-    P,
     limb_bounds,
     representative,
     to_limbs,
@@ -17,6 +16,7 @@ from scripts_tapleaf.bn254.checked._limbs import (
 from scripts_tapleaf.bn254.checked._stack import Item, Stack, new_items
 from scripts_tapleaf.bn254.checked._table import build
 from scripts_tapleaf.bn254.checked._walk import Identity, Linear, Lookup, walk
+from scripts_tapleaf.bn254.constants import P
 from scripts_tapleaf.script import OP_ABS, OP_MIN, OP_PICK, ScriptError, num
 
 WIDTH: Final = 26

@@ -7,7 +7,6 @@ from typing import Final, TypeAlias
 from scripts_tapleaf.bn254.checked._checked import Checked, finish
 from scripts_tapleaf.bn254.checked._limbs import (
     MAGNITUDE,
-    P,
     representative,
     to_limbs,
     witness,
@@ -15,6 +14,7 @@ from scripts_tapleaf.bn254.checked._limbs import (
 from scripts_tapleaf.bn254.checked._pair import LIMBS, WIDTH, Product, check_product, new_pair
 from scripts_tapleaf.bn254.checked._stack import Item, Stack
 from scripts_tapleaf.bn254.checked._walk import Linear
+from scripts_tapleaf.bn254.constants import P
 
 Fq2: TypeAlias = tuple[int, int]
 """(real, imaginary)"""

@@ -12,12 +12,13 @@ from functools import cache
 from typing import Final, TypeVar
 
 from scripts_tapleaf.bn254.checked._checked import Checked, finish
-from scripts_tapleaf.bn254.checked._limbs import MAGNITUDE, P, representative, to_limbs, witness
+from scripts_tapleaf.bn254.checked._limbs import MAGNITUDE, representative, to_limbs, witness
 from scripts_tapleaf.bn254.checked._pair import LIMBS, WIDTH, Pair, Product, check_product, new_pair
 from scripts_tapleaf.bn254.checked._stack import Item, Stack
 from scripts_tapleaf.bn254.checked._sums import Normaliser, Sum
 from scripts_tapleaf.bn254.checked._walk import Linear
 from scripts_tapleaf.bn254.checked.fq2 import Fq2
+from scripts_tapleaf.bn254.constants import P
 from scripts_tapleaf.script import ScriptError
 
 _T = TypeVar("_T")

@@ -7,7 +7,8 @@ Products are reduced once per coordinate, since a reduction costs more than the 
 from collections.abc import Callable
 from typing import Final, TypeAlias, TypeVar
 
-P: Final = 21888242871839275222246405745257275088696311157297823662689037894645226208583
+from scripts_tapleaf.bn254.constants import P as P
+
 R: Final = 21888242871839275222246405745257275088548364400416034343698204186575808495617
 X: Final = 4965661367192848881
 """The parameter of the curve family: P, R and the loop of the pairing are polynomials in it."""
