@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
+from scripts_tapleaf.blake3 import LIMB_BITS as DIGEST_LIMB_BITS
 from scripts_tapleaf.blake3 import Limbs, blake3_script, limb_widths
-from scripts_tapleaf.blake3 import to_limbs as blake3_limbs
 from scripts_tapleaf.bn254.circuit import (
     Combine,
     Copy,
@@ -71,7 +71,7 @@ _UNPACKED: Final = Limbs(
 
 def packed(value: int) -> list[int]:
     """Nine limbs of 29 bits, the least significant first."""
-    return blake3_limbs(value.to_bytes(VALUE_BYTES, "little"), _PACKED.widths)
+    return [value >> DIGEST_LIMB_BITS * limb & (1 << DIGEST_LIMB_BITS) - 1 for limb in range(RAW_LIMBS)]
 
 
 class NoRoom(ScriptError):
