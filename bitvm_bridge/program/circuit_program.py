@@ -8,7 +8,7 @@ from typing import Final
 
 from bitvm_bridge.program.base import DIGEST_BITS, RAW_BITS, Chunk, Program, Run, Value
 from bitvm_bridge.program.cache import cached, directory, script_key
-from bitvm_bridge.program.partition import READ, Cost, Limits
+from bitvm_bridge.program.partition import Cost, Limits, with_reads
 from scripts_tapleaf import blake3
 from scripts_tapleaf.bn254.circuit import Circuit, Combine, Multiply, Operation, Raw, Select, Trace, evaluate
 from scripts_tapleaf.bn254.machine import VALUE_BYTES, Compiled, Group, Leaf, compile_leaf, witness
@@ -56,7 +56,7 @@ class CircuitSteps(Layout):
     def __init__(self, circuit: Circuit) -> None:
         super().__init__(circuit)
         self._sizes: dict[tuple[str, int], int] = {}
-        self._compiled: tuple[Leaf, Compiled] | None = None
+        self._compiled: dict[tuple[int, int], Compiled] = {}
         self.costs: list[Cost] = []
 
     @property
@@ -95,18 +95,17 @@ class CircuitSteps(Layout):
                 yield work / (total + BLOCK_BYTES * _blocks(outputs) + 20_000), stop
 
     def cut(self, start: int, stop: int) -> None:
-        """These operations are a leaf; its script, compiled already, is kept."""
+        """These operations are a leaf; its script, which `cost` has compiled just before, is kept."""
         super().cut(start, stop)
-        leaf = self.leaves[-1]
-        known = self._compiled[1] if self._compiled and self._compiled[0] == leaf else None
-        compiled = known or compile_leaf(leaf)
+        leaf, compiled = self.leaves[-1], self._compiled[start, stop]
         self.costs.append(leaf_cost(leaf, compiled))
         cached(directory(), leaf_key(leaf), lambda: compiled.script)
 
     def cost(self, start: int, stop: int) -> Cost:
         """Of the compiled leaf."""
         leaf = self.leaf(start, stop)
-        self._compiled = leaf, compiled = leaf, compile_leaf(leaf)
+        compiled = compile_leaf(leaf)
+        self._compiled = {(start, stop): compiled}
         for operation, size in zip(leaf.operations, compiled.sizes, strict=True):
             self._sizes[_kind(operation)] = size
         return leaf_cost(leaf, compiled)
@@ -129,11 +128,7 @@ def leaf_cost(leaf: Leaf, compiled: Compiled) -> Cost:
     """Of a whole leaf, its reads included."""
     reads = [RAW_BITS if group.is_raw else DIGEST_BITS for group in leaf.inputs]
     reads += [DIGEST_BITS] if leaf.outputs else []
-    items = leaf.item_count + sum(READ[bits].items for bits in reads)
-    room = max(READ[bits].room for bits in reads)
-    script = len(compiled.script) + sum(READ[bits].script for bits in reads)
-    hints = 5 * leaf.item_count
-    return Cost(script, hints + sum(READ[bits].witness for bits in reads), items, max(compiled.max_stack, items + room))
+    return with_reads(Cost(len(compiled.script), 5 * leaf.item_count, leaf.item_count, compiled.max_stack), reads)
 
 
 def _kind(operation: Operation) -> tuple[str, int]:

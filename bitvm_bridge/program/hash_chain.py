@@ -11,7 +11,7 @@ from typing import Final
 
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.program.base import DIGEST_BITS, Chunk, Program, Run, Value
-from bitvm_bridge.program.partition import PROFILES, READ, Cost, Limits, partition
+from bitvm_bridge.program.partition import PROFILES, Cost, Limits, partition, with_reads
 from scripts_tapleaf import blake3, winternitz
 from scripts_tapleaf.comparison import differ
 from scripts_tapleaf.script import num
@@ -149,10 +149,9 @@ class HashSteps:
 
     def cost(self, start: int, stop: int) -> Cost:
         """Of a link of these hashes, its input and its claim read."""
-        read = READ[DIGEST_BITS]
-        script = len(_hash()) * (stop - start) + len(differ(LIMBS)) + 2 * read.script
-        room = blake3.blake3_script(DIGEST_SIZE, reserved=LIMBS).max_stack + LIMBS
-        return Cost(script, 2 * read.witness, 2 * read.items, max(room, 2 * read.items + read.room))
+        script = len(_hash()) * (stop - start) + len(differ(LIMBS))
+        max_stack = blake3.blake3_script(DIGEST_SIZE, reserved=LIMBS).max_stack + LIMBS
+        return with_reads(Cost(script, 0, 0, max_stack), (DIGEST_BITS, DIGEST_BITS))
 
     def cut(self, start: int, stop: int) -> None:
         """Links know nothing of each other."""

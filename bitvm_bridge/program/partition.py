@@ -5,11 +5,12 @@ fit beside the reads of the signatures. A cut costs twice: what lies across it i
 opened. So of all stops that fit, the one with the most work for each byte of leaf is taken, the next opening included.
 """
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 from bitvm_bridge.errors import BadInput
+from bitvm_bridge.program.base import DIGEST_BITS, RAW_BITS
 from bitvm_bridge.transaction import MAX_MINEABLE_WEIGHT, MAX_STANDARD_WEIGHT
 from scripts_tapleaf.bn254.machine import NoRoom
 from scripts_tapleaf.script import MAX_STACK_ITEMS
@@ -43,8 +44,8 @@ class Read(NamedTuple):
     room: int
 
 
-READ: Final = {160: Read(4_321, 78, 820, 136), 256: Read(7_485, 118, 1_242, 311)}
-"""By the bits of the value; pinned where `winternitz.read_script` is tested."""
+_READS: Final = {DIGEST_BITS: Read(4_321, 78, 820, 136), RAW_BITS: Read(7_485, 118, 1_242, 311)}
+"""By the bits of the value, of `winternitz.read_script`."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,18 @@ class Cost:
         return (
             self.script + self.witness <= limits.leaf and self.items <= limits.items and self.max_stack <= limits.stack
         )
+
+
+def with_reads(cost: Cost, values: Sequence[int]) -> Cost:
+    """Of a leaf that reads signed values of so many bits before anything else."""
+    reads = [_READS[bits] for bits in values]
+    items = cost.items + sum(read.items for read in reads)
+    return Cost(
+        script=cost.script + sum(read.script for read in reads),
+        witness=cost.witness + sum(read.witness for read in reads),
+        items=items,
+        max_stack=max(cost.max_stack, items + max(read.room for read in reads)),
+    )
 
 
 class Steps(Protocol):
@@ -106,7 +119,7 @@ def _stop(steps: Steps, start: int, end: int, limits: Limits) -> int:
     """The last seam that fits, else the best stop. What runs out of room at a step rules out all behind it."""
     rated = sorted(steps.worths(start, end, limits), reverse=True)
     seams = sorted((stop for _, stop in rated if stop in steps.seams or stop == end), reverse=True)
-    for stop in (*seams, *(stop for _, stop in rated)):
+    for stop in dict.fromkeys((*seams, *(stop for _, stop in rated))):
         if stop > end:
             continue
         try:

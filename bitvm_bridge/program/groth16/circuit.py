@@ -27,6 +27,7 @@ from bitvm_bridge.program.groth16.native.pairing import LOOP_DIGITS, Line, lines
 from bitvm_bridge.program.groth16.native.residue import torus
 from bitvm_bridge.program.groth16.native.verifier import VerifyingKey
 from scripts_tapleaf.bn254.circuit import Circuit, Components, Linear
+from scripts_tapleaf.bn254.constants import LIMB_BITS, LIMBS
 
 Pair: TypeAlias = tuple[Linear, Linear]
 """An element of Fq2."""
@@ -39,7 +40,6 @@ ONE: Final[Triple] = ((Linear(constant=1), Linear()), NIL, NIL)
 V: Final[Triple] = (NIL, (Linear(constant=1), Linear()), NIL)
 WINDOWS: Final = ((0, 7), (7, 7), (14, 8))
 """(first bit, bits) of the digits in each limb of 22 bits of a public input."""
-LIMB_BITS: Final = 22
 ROOT_WINDOW: Final = 4
 
 
@@ -329,7 +329,7 @@ def _combined_input(circuit: Circuit, key: VerifyingKey) -> tuple[Linear, Linear
     moved: G1 | None = None
     for index in range(key.input_count):
         scalar = circuit.raw(input_name(index), R)
-        for limb in range(12):
+        for limb in range(LIMBS):
             for start, width in WINDOWS:
                 bit = LIMB_BITS * limb + start
                 if bit >= R.bit_length():
@@ -448,7 +448,7 @@ class _Loop:
             name = f"step{index}"
             lines_there = self._lines(f"{name}.double", self._tangent(f"{name}.tangent"), next(fixed_lines))
             if index:
-                self._square(f"{name}.square")
+                self.f = self.fq6.torus_square(f"{name}.square", self.f)
             self._apply(f"{name}.double", *lines_there)
             if digit:
                 x, y = self.b
@@ -456,7 +456,8 @@ class _Loop:
                 self._apply(f"{name}.add", *self._lines(f"{name}.add", chord, next(fixed_lines)))
             if exponent:
                 root, square = self.powers[abs(exponent)]
-                self._multiply(f"{name}.root", neg6(root) if exponent > 0 else root, square)
+                factor = neg6(root) if exponent > 0 else root
+                self.f = self.fq6.torus_product(f"{name}.root", self.f, factor, square)
                 self._copy_point(name)
                 self.circuit.seam(f"{name}.root")
         for power in (1, 2):
@@ -475,7 +476,8 @@ class _Loop:
             name = f"frobenius{power}"
             factor = self._frobenius(name, power)
             square = self.fq6.multiply(f"{name}.square", factor, factor)
-            self._multiply(f"{name}.root", factor if power == 2 else neg6(factor), square)
+            signed = factor if power == 2 else neg6(factor)
+            self.f = self.fq6.torus_product(f"{name}.root", self.f, signed, square)
             circuit.seam(name)
         known = torus(miller_loop([(g1_neg(key.alpha), key.beta)]))
         if known is None:
@@ -484,12 +486,6 @@ class _Loop:
         rest = circuit.combine([f"pairing.{index}" for index in range(6)], flat(total))
         circuit.require(rest, "the pairing equation does not hold")
         circuit.end_chunk("pairing equation")
-
-    def _square(self, name: str) -> None:
-        self.f = self.fq6.torus_square(name, self.f)
-
-    def _multiply(self, name: str, factor: Triple, square: Triple) -> None:
-        self.f = self.fq6.torus_product(name, self.f, factor, square)
 
     def _copy_point(self, name: str) -> None:
         """T is committed again beside the new f, so that the next leaf opens one digest and not two."""

@@ -31,6 +31,8 @@ class Plan(NamedTuple):
     scripts: tuple[int, ...]
     witnesses: tuple[int, ...]
     stacks: tuple[int, ...]
+    values: tuple[Value, ...] = ()
+    """What an operator commits to, so that a set-up knows it without the circuit."""
 
 
 class Groth16(CircuitProgram):
@@ -113,36 +115,34 @@ class Groth16Spec:
     @property
     def values(self) -> tuple[Value, ...]:
         """What an operator commits to."""
-        return self._template.values
+        return self.plan.values
 
     @cached_property
     def plan(self) -> Plan:
         """From the cache, or made by compiling every leaf; the same for all instances."""
         stored = cached(directory(), script_key(f"plan {self}", 0), self._make_plan)
-        return Plan(*(tuple(column) for column in json.loads(stored)))
+        stops, scripts, witnesses, stacks, values = json.loads(stored)
+        values = tuple(Value(name, bits) for name, bits in values)
+        return Plan(tuple(stops), tuple(scripts), tuple(witnesses), tuple(stacks), values)
 
     def specialise(self, instance_id: bytes) -> Groth16:
         """The program of one instance."""
-        return self._program(int.from_bytes(instance_id, "big") % R)
-
-    @cached_property
-    def _template(self) -> Groth16:
-        """The program of an instance whose id counts as 0: the key's constant point is the only difference."""
-        return self._program(0)
-
-    def _program(self, constant: int) -> Groth16:
-        constants = {} if self.instance_input is None else {self.instance_input: constant}
+        constants = self._constants(int.from_bytes(instance_id, "big") % R)
         return Groth16(self.key, self.key.fold(constants), constants, self.plan)
 
+    def _constants(self, instance: int) -> dict[int, int]:
+        return {} if self.instance_input is None else {self.instance_input: instance}
+
     def _make_plan(self) -> bytes:
-        folded = self.key if self.instance_input is None else self.key.fold({self.instance_input: 0})
+        """Of an instance whose id counts as 0: the key's constant point is the only difference to others."""
+        constants = self._constants(0)
+        folded = self.key.fold(constants)
         steps = CircuitSteps(verifier(folded))
-        chunks = partition(steps, PROFILES[self.profile])
-        costs = steps.costs
-        table = [
-            [stop for _, stop in chunks],
-            [cost.script for cost in costs],
-            [cost.witness for cost in costs],
-            [cost.max_stack for cost in costs],
-        ]
-        return json.dumps(table).encode()
+        stops = tuple(stop for _, stop in partition(steps, PROFILES[self.profile]))
+        plan = Plan(
+            stops,
+            scripts=tuple(cost.script for cost in steps.costs),
+            witnesses=tuple(cost.witness for cost in steps.costs),
+            stacks=tuple(cost.max_stack for cost in steps.costs),
+        )
+        return json.dumps(plan._replace(values=Groth16(self.key, folded, constants, plan).values)).encode()
