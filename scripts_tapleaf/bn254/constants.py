@@ -30,10 +30,6 @@ class Bounds:
         """Of the element times a whole number."""
         return Bounds(tuple(abs(factor) * limb for limb in self.limbs), abs(factor) * self.value)
 
-    def covers(self, other: "Bounds") -> bool:
-        """Is everything that `other` allows allowed here?"""
-        return self.value >= other.value and all(a >= b for a, b in zip(self.limbs, other.limbs, strict=True))
-
 
 ZERO: Final = Bounds((0,) * LIMBS, 0)
 CANONICAL: Final = Bounds(tuple(min((1 << LIMB_BITS) - 1, P >> LIMB_BITS * limb) for limb in range(LIMBS)), P - 1)

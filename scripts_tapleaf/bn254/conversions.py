@@ -4,7 +4,6 @@ All functions take their limbs from the top of the main stack, limb 0 uppermost,
 compute is exact for whatever limbs they meet, or the script fails. Bounds only decide how much code is written.
 """
 
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
@@ -19,7 +18,6 @@ from scripts_tapleaf.bn254.constants import (
 )
 from scripts_tapleaf.bn254.reduction import LIMB_BOUND, carry_out, nearest, split, subtract_if
 from scripts_tapleaf.bn254.writer import Writer
-from scripts_tapleaf.digits import signed_digits
 from scripts_tapleaf.script import (
     DOUBLE,
     OP_0,
@@ -35,8 +33,6 @@ from scripts_tapleaf.script import (
     OP_IF,
     OP_LESSTHAN,
     OP_NEGATE,
-    OP_NUMEQUALVERIFY,
-    OP_OVER,
     OP_PICK,
     OP_ROT,
     OP_SUB,
@@ -273,52 +269,6 @@ def below_prime(writer: Writer, modulus: int) -> None:
     for other in others:
         writer.write(OP_SWAP)
         _carry_less(writer, other)
-
-
-def is_multiple(writer: Writer, bounds: Bounds) -> None:
-    """(quotient limbs) → (), fails unless the value of 12 limbs is the quotient times p.
-
-    The difference of both is evaluated bit by bit from the top, exactly, so that no quotient but the true one passes.
-    With that one, what is left above a bit is minus what comes below it, and is small.
-
-    Raises ScriptError where `bounds` allow more than 8p, or limbs too large for this.
-    """
-    if bounds.value > 8 * P:
-        raise ScriptError(f"is_multiple: values up to {bounds.value}, expected at most 8p")
-    quotient = bounds.value // P
-    digits = dict(signed_digits(P))
-    top = max(digits)
-    load = dict.fromkeys(digits, quotient)
-    for limb, bound in enumerate(bounds.limbs):
-        load[LIMB_BITS * limb] = load.get(LIMB_BITS * limb, 0) + bound
-    if max(_registers(load)) > MAX_OPERAND:
-        raise ScriptError(f"is_multiple: limbs up to {max(bounds.limbs)} are too large")
-    writer.write(ROLLS[LIMBS] + OP_0, grows=1)
-    for bit in range(top, -1, -1):
-        if bit < top:
-            writer.write(DOUBLE)
-            writer.peak(1)
-        if bit in digits:
-            writer.write(OP_OVER + (OP_SUB if digits[bit] > 0 else OP_ADD))
-            writer.peak(1)
-        if bit % LIMB_BITS == 0 and bit < LIMB_BITS * LIMBS:
-            writer.write(PICKS[2 + bit // LIMB_BITS] + OP_ADD)
-            writer.peak(1)
-    writer.number(0)
-    writer.write(OP_NUMEQUALVERIFY, grows=-2)
-    writer.drop(LIMBS + 1)
-
-
-def _registers(load: dict[int, int]) -> Iterator[int]:
-    """Bounds of the register of `is_multiple` at every bit, before and after the terms of the bit, for a true identity.
-
-    What is there is minus the sum of all terms still to come.
-    """
-    below = 0
-    for bit in range(max(load) + 1):
-        yield (below >> bit) + 1
-        below += load.get(bit, 0) << bit
-        yield (below >> bit) + 1 + load.get(bit, 0)
 
 
 def any_limb(writer: Writer) -> None:

@@ -16,7 +16,6 @@ from scripts_tapleaf.bn254.conversions import (
     below_prime,
     canonical,
     expand,
-    is_multiple,
 )
 from scripts_tapleaf.bn254.reduction import LIMB_BOUND
 from scripts_tapleaf.bn254.writer import Writer
@@ -37,7 +36,6 @@ SIZES = {
     "canonical product": 534,
     "canonical sum": 977,
     "below_prime": 69,
-    "is_multiple": 728,
     "any_limb": 11,
 }
 PARTS: dict[str, tuple[Callable[[Writer], object], int]] = {
@@ -49,7 +47,6 @@ PARTS: dict[str, tuple[Callable[[Writer], object], int]] = {
     "canonical product": (lambda writer: canonical(writer, PRODUCT), LIMBS),
     "canonical sum": (lambda writer: canonical(writer, PRODUCT + PRODUCT), LIMBS),
     "below_prime": (lambda writer: below_prime(writer, P), RAW_LIMBS),
-    "is_multiple": (lambda writer: is_multiple(writer, PRODUCT.scaled(12)), LIMBS + 1),
     "any_limb": (any_limb, LIMBS),
 }
 
@@ -215,27 +212,6 @@ def test_below_prime(modulus: int) -> None:
     far = [0, 1, (1 << 254) - 1, (1 << 256) - 1, 1 << 256, (MAX_OPERAND << 232) + 5]
     for value in near + far:
         assert accepts(script, witness(raw(value)), [int(value < modulus)])
-
-
-@pytest.mark.parametrize("quotient", range(-8, 9))
-def test_is_multiple(quotient: int) -> None:
-    bounds, rng = Bounds(PRODUCT.scaled(12).limbs, 8 * P), random.Random(quotient)
-    script = written(lambda writer: is_multiple(writer, bounds), LIMBS + 1).script()
-    for most in (HALF, bounds.limbs[0]):
-        limbs = spread(quotient * P, most, rng)
-        assert completes(script, [encode_num(quotient), *witness(limbs)], 0)
-        for wrong in (quotient - 1, quotient + 1, -quotient or 3, MAX_OPERAND, 1 << 30):
-            assert not completes(script, [encode_num(wrong), *witness(limbs)], 0)
-        for limb in range(LIMBS):
-            other = [*limbs[:limb], limbs[limb] + 1, *limbs[limb + 1 :]]
-            assert not completes(script, [encode_num(quotient), *witness(other)], 0)
-
-
-def test_is_multiple_refuses_more_than_8p_and_large_limbs() -> None:
-    with pytest.raises(ScriptError, match="is_multiple"):
-        is_multiple(Writer(LIMBS + 1), Bounds(PRODUCT.limbs, 8 * P + 1))
-    with pytest.raises(ScriptError, match="is_multiple"):
-        is_multiple(Writer(LIMBS + 1), Bounds((MAX_OPERAND,) * LIMBS, P))
 
 
 def test_any_limb() -> None:

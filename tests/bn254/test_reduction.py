@@ -95,9 +95,7 @@ def test_limbs(value: int) -> None:
 
 
 def test_bounds() -> None:
-    one = ZERO + ZERO
-    assert one.covers(ZERO)
-    assert not ZERO.covers(type(ZERO)((1,) * LIMBS, 0))
+    assert ZERO + ZERO == ZERO
     assert type(ZERO)((2,) * LIMBS, 5).scaled(-3) == type(ZERO)((6,) * LIMBS, 15)
 
 
