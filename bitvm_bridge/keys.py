@@ -86,6 +86,10 @@ class Seed:
         """The key of the role's own coins; an operator's is also its key `O` in every script."""
         return self._key("wallet")
 
+    def identity_key(self) -> SecretKey:
+        """The key that signs what this party says to the others; it owns no coins."""
+        return self._key("identity")
+
     def committee_key(self, request_id: bytes) -> SecretKey:
         """A committee member's key for one deposit, and for no other."""
         return self._key("committee", request_id)
