@@ -18,8 +18,8 @@ from bitvm_bridge.setup import InstanceSetup
 from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.transaction import Transaction
 from bitvm_bridge.wallet import Prepared, Wallet, check_fee_rate
-from cli import records
 from cli.app import STDOUT, App, emit, read_file, say, with_app, write_file
+from cli.disputed import load_bundle, load_instance
 from cli.keys import add_key_commands, name_option
 from cli.sending import finish, open_wallet, sending_options, take_sending
 
@@ -47,7 +47,7 @@ Make = Callable[[Wallet, Bundle], Prepared]
 def _send(app: App, instance: str, name: str, options: dict[str, Any], make: Make) -> None:
     sending = take_sending(options)
     with app.store() as store, app.node() as node:
-        bundle = records.load_bundle(store, instance)
+        bundle = load_bundle(store, instance)
         wallet = open_wallet(store, node, Role.CHALLENGER, name, sending)
         finish(app, store, node, sending, bundle.setup.id, make(wallet, bundle))
 
@@ -123,8 +123,8 @@ def check(
     if fee_rate is not None:
         check_fee_rate(fee_rate)
     with app.store() as store:
-        setup = records.load_instance(store, instance)
-        bundle = records.load_bundle(store, instance) if build else None
+        setup = load_instance(store, instance)
+        bundle = load_bundle(store, instance) if build else None
         reward = wallet_script(store.seed(Role.CHALLENGER, name).wallet_key().xonly) if build else b""
     assertion, rate = _read_offline(setup, raw) if raw is not None else _read_chain(app, setup)
     proof = dispute.find(setup, assertion)
@@ -177,7 +177,7 @@ def disprove(app: App, /, instance: str, raw: str | None, name: str, **options: 
     """
     sending = take_sending(options)
     with app.store() as store, app.node() as node:
-        bundle = records.load_bundle(store, instance)
+        bundle = load_bundle(store, instance)
         setup = bundle.setup
         assertion = _read(setup, node) if raw is None else _read_offline(setup, raw)[0]
         proof = dispute.prove(setup, assertion)

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from bitvm_bridge import records
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.keys import Role, Seed, parse_address
 from bitvm_bridge.linter import check
@@ -15,13 +16,11 @@ from bitvm_bridge.setup import DepositSetup
 from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.signing.musig import MAX_MEMBERS, Committee, Signer, sign_together
 from bitvm_bridge.store import Store
-from cli import records
 from cli.app import App, emit, read_file, say, with_app
+from cli.disputed import bundles_of, load_instance
 from cli.keys import name_option
 from cli.sending import finish, open_wallet, rehearse, sending_options, take_sending
 from cli.table import progress
-
-CHALLENGE = "challenge signature"
 
 
 @click.group()
@@ -79,8 +78,8 @@ def sign(app: App, instance: str) -> None:
     Every rule of the protocol is checked on the graph; then the members sign every transaction that they owe it.
     """
     with app.store() as store:
-        setup = records.load_instance(store, instance)
-        challenge = store.get(CHALLENGE, setup.id)
+        setup = load_instance(store, instance)
+        challenge = store.get(records.CHALLENGE, setup.id)
         if challenge is None:
             raise BadInput("instance", instance, "one whose operator has signed Challenge")
         check(setup.graph)
@@ -105,7 +104,7 @@ def confirm(app: App, deposit: str) -> None:
     """
     with app.store() as store:
         setup = records.load_deposit(store, deposit)
-        bundles = records.bundles_of(store, records.instances_of(store, setup))
+        bundles = bundles_of(store, setup)
         signatures = sign_all(store, setup, role.peg_in_digest(setup, bundles))
         records.save_peg_in(store, setup, signatures[role.PEG_IN])
     txid = setup.graph["PegIn"].tx.txid_hex
@@ -150,7 +149,7 @@ def verify(app: App, bundle: str, instance: str | None) -> None:
     expected = None
     if instance is not None:
         with app.store() as store:
-            expected = records.load_instance(store, instance)
+            expected = load_instance(store, instance)
     found = Bundle.from_json(read_file(bundle, "bundle"), expected)
     check(found.setup.graph)
     count = len(found.signatures)

@@ -4,12 +4,12 @@ from typing import Any
 
 import click
 
+from bitvm_bridge import records
 from bitvm_bridge.documents import from_hex
 from bitvm_bridge.keys import Role
 from bitvm_bridge.params import Network, Params
 from bitvm_bridge.protocol import Request
 from bitvm_bridge.roles import depositor as role
-from cli import records
 from cli.app import App, say, with_app
 from cli.committee import members_for
 from cli.keys import add_key_commands, name_option

@@ -6,6 +6,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from bitvm_bridge import records
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.program import Groth16, Groth16Spec, HashChainSpec, ProgramSpec, parse_program
 from bitvm_bridge.program.groth16.formats import (
@@ -18,6 +19,9 @@ from bitvm_bridge.program.groth16.formats import (
     read_public,
 )
 from bitvm_bridge.program.groth16.program import UNBOUND
+from bitvm_bridge.setup import DepositSetup, InstanceSetup
+from bitvm_bridge.signing.bundle import Bundle
+from bitvm_bridge.store import Store
 from cli.app import read_file
 from cli.table import working
 
@@ -100,6 +104,24 @@ def compiled(spec: ProgramSpec) -> ProgramSpec:
 def compiling() -> Any:
     """Shown on a terminal while a program is compiled."""
     return working("compiling the disputed program; kept for the next time")
+
+
+def load_instance(store: Store, prefix: str) -> InstanceSetup:
+    """An instance, its program compiled. Raises BadInput."""
+    with compiling():
+        return records.load_instance(store, prefix)
+
+
+def load_bundle(store: Store, prefix: str) -> Bundle:
+    """The bundle of an instance, verified. Raises BadInput."""
+    with compiling():
+        return records.load_bundle(store, prefix)
+
+
+def bundles_of(store: Store, deposit: DepositSetup) -> list[Bundle]:
+    """The bundle of every instance of a deposit, verified. Raises BadInput where one is not signed yet."""
+    with compiling():
+        return records.bundles_of(store, records.instances_of(store, deposit))
 
 
 def _input(text: str) -> int | None:

@@ -4,15 +4,15 @@ from typing import Any
 
 import click
 
+from bitvm_bridge import records
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.graph import GraphTx
 from bitvm_bridge.linter import lint, signed_vsize
 from bitvm_bridge.protocol.template import ANY_LEAF
 from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.status import Status, status
-from cli import records
 from cli.app import STDOUT, App, emit, read_file, say, with_app, write_file
-from cli.disputed import compiling, short_name
+from cli.disputed import compiling, load_bundle, load_instance, short_name
 from cli.picture import draw
 from cli.table import Table, emit_rows
 
@@ -35,7 +35,7 @@ def list_instances(app: App) -> None:
     with app.store() as store:
         rows, names = [], []
         for key in store.keys(records.INSTANCE):
-            setup = records.load_instance(store, key.hex())
+            setup = load_instance(store, key.hex())
             signed = store.get(records.BUNDLE, key) is not None
             rows.append(
                 {
@@ -65,7 +65,7 @@ def show(app: App, instance: str) -> None:
     Each with its txid where it is known now, and for each input the output, the leaf, the wait and who signs.
     """
     with app.store() as store:
-        setup = records.load_instance(store, instance)
+        setup = load_instance(store, instance)
     rows = [_row(item) for item in setup.graph.txs.values()]
     lines = [f"instance {setup.id.hex()}", f"vault    {setup.graph.vault}", f"claim    {setup.claim}", ""]
     for row in rows:
@@ -112,7 +112,7 @@ def _row(item: GraphTx) -> dict[str, Any]:
 def graph(app: App, instance: str) -> None:
     """Draw the graph of INSTANCE as a Mermaid flowchart."""
     with app.store() as store:
-        setup = records.load_instance(store, instance)
+        setup = load_instance(store, instance)
     picture = draw(setup.graph)
     emit(app, {"instance": setup.id.hex(), "mermaid": picture}, picture)
 
@@ -126,7 +126,7 @@ def show_status(app: App, instance: str) -> None:
     By whom, from which block on, and before which block.
     """
     with app.store() as store, app.node() as node:
-        setup = records.load_instance(store, instance)
+        setup = load_instance(store, instance)
         found = status(setup.graph, node)
     events = [{"name": event.name, "txid": event.txid, "height": event.height} for event in found.events]
     duties = [
@@ -162,7 +162,7 @@ def verify(app: App, instance: str) -> None:
     The graph is rebuilt from its public inputs; every rule of the protocol is checked on it, and every signature.
     """
     with app.store() as store:
-        bundle = records.load_bundle(store, instance)
+        bundle = load_bundle(store, instance)
     problems = lint(bundle.setup.graph)
     for problem in problems:
         say(problem)
@@ -181,11 +181,7 @@ def verify(app: App, instance: str) -> None:
 def export(app: App, instance: str, out: str, bundle: bool) -> None:
     """Write INSTANCE as JSON: its public inputs, or its bundle."""
     with app.store() as store:
-        raw = (
-            records.load_bundle(store, instance).to_json()
-            if bundle
-            else records.load_instance(store, instance).to_json()
-        )
+        raw = load_bundle(store, instance).to_json() if bundle else load_instance(store, instance).to_json()
     write_file(out, raw)
     if out != STDOUT:
         emit(app, {"file": out, "bytes": len(raw)}, f"wrote {out}")

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from bitvm_bridge import records
 from bitvm_bridge.dispute import assertion as asserting
 from bitvm_bridge.errors import BadInput, VerificationFailed
 from bitvm_bridge.keys import SEED_SIZE, Role
@@ -18,10 +19,16 @@ from bitvm_bridge.setup import InstanceSetup, bind
 from bitvm_bridge.store import Store
 from bitvm_bridge.wallet import Prepared
 from cli import lies as lying
-from cli import records
 from cli.app import App, read_file, with_app
-from cli.committee import CHALLENGE
-from cli.disputed import document_for, program_options, proof_options, read_files, take_program
+from cli.disputed import (
+    document_for,
+    load_bundle,
+    load_instance,
+    program_options,
+    proof_options,
+    read_files,
+    take_program,
+)
 from cli.keys import add_key_commands, name_option
 from cli.sending import finish, open_wallet, rehearse, sending_options, take_sending
 
@@ -69,7 +76,7 @@ def join(app: App, /, deposit: str, name: str, **options: Any) -> None:
 
         def keep() -> None:
             records.save_instance(store, instance, replace=True)
-            store.put(CHALLENGE, instance.id, role.sign_challenge(instance, wallet.key))
+            store.put(records.CHALLENGE, instance.id, role.sign_challenge(instance, wallet.key))
 
         finish(app, store, node, sending, instance.id, prepared, keep=keep, instance=instance.id.hex())
 
@@ -106,7 +113,7 @@ def kick_off(app: App, /, instance: str, name: str, **options: Any) -> None:
     """
     sending = take_sending(options)
     with app.store() as store, app.node() as node:
-        bundle = records.load_bundle(store, instance)
+        bundle = load_bundle(store, instance)
         _check_owner(store, bundle.setup, name)
         wallet = open_wallet(store, node, Role.OPERATOR, name, sending)
         finish(app, store, node, sending, bundle.setup.id, role.kick_off(wallet, bundle.setup))
@@ -223,13 +230,13 @@ def unhappy_take(app: App, /, instance: str, name: str, **options: Any) -> None:
 def _take(app: App, instance: str, name: str, options: dict[str, Any], make: Any) -> None:
     sending = take_sending(options)
     with app.store() as store, app.node() as node:
-        bundle = records.load_bundle(store, instance)
+        bundle = load_bundle(store, instance)
         prepared: Prepared = make(open_wallet(store, node, Role.OPERATOR, name, sending), bundle)
         finish(app, store, node, sending, bundle.setup.id, prepared)
 
 
 def _own_instance(store: Store, instance: str, name: str) -> InstanceSetup:
-    setup = records.load_instance(store, instance)
+    setup = load_instance(store, instance)
     _check_owner(store, setup, name)
     return setup
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from bitvm_bridge import records
 from bitvm_bridge.chain.kernel import verify_inputs
 from bitvm_bridge.setup import InstanceSetup
 from bitvm_bridge.transaction import Transaction
-from cli import records
 from tests.cli.bridge import WINDOW, Bridge, challenged, set_up
 from tests.cli.conftest import Copy
 from tests.toy import BELOW, known, proof_file

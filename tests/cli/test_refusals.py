@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from bitvm_bridge import records
 from bitvm_bridge import store as storing
 from bitvm_bridge.chain.embedded import EmbeddedNode
 from bitvm_bridge.chain.launch import LaunchedBitcoind
@@ -25,9 +26,7 @@ from bitvm_bridge.roles.operator import sign_challenge
 from bitvm_bridge.setup import InstanceSetup
 from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.transaction import MAX_MONEY, OutPoint, Transaction
-from cli import records
 from cli.app import EMBEDDED, App, RpcOptions
-from cli.committee import CHALLENGE
 from scripts_tapleaf.covenant import MAX_RELATIVE_LOCK
 from tests.cli.bridge import AMOUNT, LIE, PLAIN, PROGRAM, RECEIVER, Bridge, join, make_deposit, rpc_options
 from tests.cli.conftest import Copy
@@ -433,7 +432,7 @@ def with_claim_of(bridge: Bridge, instance: str, other: str) -> None:
         moved = replace(setup, claim=taken.claim)
         key = store.seed(Role.OPERATOR, "default").wallet_key()
         store.put(records.INSTANCE, setup.id, moved.to_json())
-        store.put(CHALLENGE, setup.id, sign_challenge(moved, key))
+        store.put(records.CHALLENGE, setup.id, sign_challenge(moved, key))
 
 
 def test_claim_coins_pay_for_nothing_else(pegged: tuple[Bridge, str], copy: Copy) -> None:

@@ -10,11 +10,11 @@ from bitvm_bridge.errors import BadInput, BridgeError
 from bitvm_bridge.setup import DepositDocument, DepositSetup, InstanceSetup
 from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.store import Store
-from cli.disputed import compiling
 
 DEPOSIT: Final = "deposit"
 INSTANCE: Final = "instance"
 BUNDLE: Final = "bundle"
+CHALLENGE: Final = "challenge signature"
 PEG_IN: Final = "peg-in signature"
 MIN_PREFIX: Final = 4
 """hex digits that an abbreviated id must have."""
@@ -78,17 +78,12 @@ def save_instance(store: Store, setup: InstanceSetup, *, replace: bool = False) 
 
 def load_instance(store: Store, prefix: str) -> InstanceSetup:
     """An instance. Raises BadInput."""
-    return _read_setup(find(store, INSTANCE, prefix).raw)
-
-
-def _read_setup(raw: bytes) -> InstanceSetup:
-    with compiling():
-        return InstanceSetup.from_json(raw)
+    return InstanceSetup.from_json(find(store, INSTANCE, prefix).raw)
 
 
 def instances_of(store: Store, deposit: DepositSetup) -> list[InstanceSetup]:
     """Every instance of a deposit."""
-    everything = (_read_setup(store.get(INSTANCE, key) or b"") for key in store.keys(INSTANCE))
+    everything = (InstanceSetup.from_json(store.get(INSTANCE, key) or b"") for key in store.keys(INSTANCE))
     return [setup for setup in everything if setup.deposit == deposit]
 
 
