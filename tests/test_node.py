@@ -93,7 +93,7 @@ def test_blocks_follow_each_other(node: Node) -> None:
     last = node.block(node.height())
     assert last.height == node.height()
     assert last.transactions[0].outputs[0].script_pubkey == SCRIPT
-    assert node.block(last.height - 1).hash != last.hash
+    assert node.block(last.height - 1).hash == last.previous != last.hash
     with pytest.raises(NodeRejected, match="out of range"):
         node.block(last.height + 1)
     with pytest.raises(NodeRejected, match="out of range"):

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from bitvm_bridge import policy
-from bitvm_bridge.chain.blocks import ANYONE
+from bitvm_bridge.chain.blocks import ANYONE, previous_hash
 from bitvm_bridge.chain.kernel import parse_block, verify_inputs
 from bitvm_bridge.chain.node import FALLBACK_FEE_RATE, Block, Utxo, Verdict
 from bitvm_bridge.chain.rpc import LONG_CALL_TIMEOUT, NOT_FOUND, Rpc, RpcRefused
@@ -67,7 +67,8 @@ class BitcoindNode:
     def block(self, height: int) -> Block:
         """The block of the best chain at `height`. Raises NodeRejected above the tip."""
         block_hash = self._rpc.call("getblockhash", height)
-        return Block(height, bytes.fromhex(block_hash)[::-1], parse_block(self._raw_block(block_hash)))
+        raw = self._raw_block(block_hash)
+        return Block(height, bytes.fromhex(block_hash)[::-1], previous_hash(raw), parse_block(raw))
 
     def output(self, outpoint: OutPoint) -> Utxo | None:
         """The output, where it is confirmed and unspent in the best chain (mempool spends ignored)."""
@@ -217,7 +218,7 @@ class BitcoindNode:
 def _index(raw: bytes) -> _BlockIndex:
     transactions = parse_block(raw)
     return _BlockIndex(
-        previous=raw[4:36][::-1].hex(),
+        previous=previous_hash(raw)[::-1].hex(),
         places={tx.txid: place for place, tx in enumerate(transactions)},
         spends={txin.outpoint: place for place, tx in enumerate(transactions) for txin in tx.inputs},
     )

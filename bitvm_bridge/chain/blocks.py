@@ -54,6 +54,11 @@ def coinbase(
     )
 
 
+def previous_hash(raw: bytes) -> bytes:
+    """Which block a serialised block, or its header, builds on (internal byte order)."""
+    return raw[4:36]
+
+
 def mine_block(previous: bytes, time: int, transactions: Sequence[Transaction]) -> bytes:
     """A serialised block on top of `previous` with enough work for regtest; `transactions` begin with the coinbase."""
     root = merkle_root([tx.txid for tx in transactions])

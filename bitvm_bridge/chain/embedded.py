@@ -197,7 +197,7 @@ class _Index:
     def add(self, raw: bytes) -> None:
         """The next block."""
         header = raw[: blocks.HEADER_SIZE]
-        block = Block(len(self.blocks), hash256(header), parse_block(raw))
+        block = Block(len(self.blocks), hash256(header), blocks.previous_hash(header), parse_block(raw))
         self.blocks.append(block)
         self._times.append(int.from_bytes(header[68:72], "little"))
         for place, tx in enumerate(block.transactions):

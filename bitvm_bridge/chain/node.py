@@ -31,10 +31,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Block:
-    """A block of the best chain: height, hash (internal byte order) and its transactions."""
+    """A block of the best chain: height, its hash and its parent's (internal byte order), and its transactions."""
 
     height: int
     hash: bytes
+    previous: bytes
     transactions: tuple[Transaction, ...]
 
 
