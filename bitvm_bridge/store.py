@@ -10,6 +10,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
@@ -23,14 +24,14 @@ from bitvm_bridge.signing.musig import NonceUse
 from bitvm_bridge.transaction import OutPoint, Transaction
 
 FILE_NAME: Final = "bridge.sqlite"
-SCHEMA_VERSION: Final = 1
 LOCK_TIMEOUT: Final = 5.0
 """seconds to wait for another process that is writing."""
 SCRYPT: Final = (1 << 15, 8, 1)
 """N, r and p of RFC 7914 for a new store: a guess at its passphrase costs 32 MiB of memory."""
 _NONCE_SIZE: Final = 12
 _CHECK: Final = b"check"
-_SCHEMA: Final = """
+_MIGRATIONS: Final = (
+    """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE seeds (
     role TEXT NOT NULL, name TEXT NOT NULL, secret BLOB NOT NULL, PRIMARY KEY (role, name)
@@ -48,7 +49,29 @@ CREATE TABLE coins (outpoint BLOB PRIMARY KEY, purpose TEXT NOT NULL) STRICT, WI
 CREATE TABLE transactions (
     number INTEGER PRIMARY KEY, owner BLOB NOT NULL, name TEXT NOT NULL, txid BLOB NOT NULL UNIQUE, raw BLOB NOT NULL
 ) STRICT;
-"""
+""",
+    """
+ALTER TABLE transactions ADD COLUMN parent BLOB;
+ALTER TABLE transactions ADD COLUMN sent INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE transactions ADD COLUMN settled INTEGER NOT NULL DEFAULT 0;
+""",
+)
+"""Entry `i` takes a store from schema `i` to `i + 1`. An entry never changes once it is released; new ones follow."""
+SCHEMA_VERSION: Final = len(_MIGRATIONS)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A transaction that this party made for a deposit or instance, and whether it was to be sent.
+
+    `parent` is the txid of the transaction whose fee it pays, where it is a package child.
+    """
+
+    owner: bytes
+    name: str
+    tx: Transaction
+    parent: bytes | None
+    sent: bool
 
 
 Ask = Callable[[bool], str]
@@ -215,16 +238,42 @@ class Store:
         rows = self._db.execute("SELECT outpoint, purpose FROM coins")
         return {OutPoint(raw[:32], int.from_bytes(raw[32:], "little")): purpose for raw, purpose in rows}
 
-    def record_transaction(self, owner: bytes, name: str, tx: Transaction) -> None:
-        """Remember a transaction of a deposit or instance; the same one again changes nothing."""
+    def release_coins(self, purpose: str) -> None:
+        """Nothing is set aside for this purpose any more."""
         with self.transaction():
-            row = (owner, name, tx.txid, tx.serialize())
-            self._db.execute("INSERT OR IGNORE INTO transactions (owner, name, txid, raw) VALUES (?, ?, ?, ?)", row)
+            self._db.execute("DELETE FROM coins WHERE purpose = ?", (purpose,))
+
+    def record_transaction(
+        self, owner: bytes, name: str, tx: Transaction, *, parent: bytes | None = None, sent: bool = False
+    ) -> None:
+        """Remember a transaction of a deposit or instance; `parent` is the txid that it pays for, as a package child.
+
+        The same one again changes nothing, except that it is to be sent from now on where `sent` says so.
+        """
+        with self.transaction():
+            row = (owner, name, tx.txid, tx.serialize(), parent)
+            columns = "(owner, name, txid, raw, parent)"
+            self._db.execute(f"INSERT OR IGNORE INTO transactions {columns} VALUES (?, ?, ?, ?, ?)", row)  # noqa: S608
+            if sent:
+                self._db.execute("UPDATE transactions SET sent = 1, settled = 0 WHERE txid = ?", (tx.txid,))
 
     def transactions(self, owner: bytes) -> list[tuple[str, Transaction]]:
-        """(name, transaction) of everything remembered for a deposit or instance, oldest first."""
-        rows = self._db.execute("SELECT name, raw FROM transactions WHERE owner = ? ORDER BY number", (owner,))
-        return [(name, Transaction.parse(raw)) for name, raw in rows]
+        """(name, transaction) of everything remembered for a deposit or instance, oldest first; no package children."""
+        query = "SELECT name, raw FROM transactions WHERE owner = ? AND parent IS NULL ORDER BY number"
+        return [(name, Transaction.parse(raw)) for name, raw in self._db.execute(query, (owner,))]
+
+    def unsettled(self) -> list[Kept]:
+        """Every transaction whose fate is not known to be final, package children included, oldest first."""
+        query = "SELECT owner, name, raw, parent, sent FROM transactions WHERE settled = 0 ORDER BY number"
+        return [
+            Kept(owner, name, Transaction.parse(raw), parent, bool(sent))
+            for owner, name, raw, parent, sent in self._db.execute(query)
+        ]
+
+    def settle(self, owner: bytes, name: str) -> None:
+        """The fate of every transaction of this name is final: they are looked after no more."""
+        with self.transaction():
+            self._db.execute("UPDATE transactions SET settled = 1 WHERE owner = ? AND name = ?", (owner, name))
 
     def _encrypt(self, role: Role, name: str, secret: bytes) -> bytes:
         if self._plain:
@@ -331,15 +380,31 @@ def _make_private(path: Path) -> None:
 
 
 def _migrate(connection: sqlite3.Connection, home: Path, network: Network) -> None:
-    """Create the schema in an empty file; refuse one of another version, network or program."""
-    if _version(connection) == 0:
+    """Bring the file to today's schema, an empty one too; refuse one of a newer version, network or program."""
+    if _version(connection) < SCHEMA_VERSION:
         connection.execute("BEGIN IMMEDIATE")
-        if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-            _create(connection, network)
+        if version := _version(connection):
+            _check_network(connection, home, network)
+            _upgrade(connection, version)
+        elif not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+            _upgrade(connection, version)
+            _fill_in(connection, network)
         connection.execute("COMMIT")
     version = _version(connection)
     if version != SCHEMA_VERSION:
         raise BadInput("--datadir", home, f"a store of schema {SCHEMA_VERSION}; this one has schema {version}")
+    _check_network(connection, home, network)
+
+
+def _upgrade(connection: sqlite3.Connection, version: int) -> None:
+    for statements in _MIGRATIONS[version:]:
+        for statement in statements.split(";\n"):
+            connection.execute(statement)
+        version += 1
+        connection.execute(f"PRAGMA user_version = {version}")
+
+
+def _check_network(connection: sqlite3.Connection, home: Path, network: Network) -> None:
     found = _meta(connection, "network")
     if found != network.encode():
         raise BadInput("--datadir", home, f"a store of {network}; this one is of {found.decode()}")
@@ -350,14 +415,12 @@ def _version(connection: sqlite3.Connection) -> int:
     return int(version)
 
 
-def _create(connection: sqlite3.Connection, network: Network) -> None:
-    for statement in _SCHEMA.split(";\n"):
-        connection.execute(statement)
+def _fill_in(connection: sqlite3.Connection, network: Network) -> None:
+    """What a new store says about itself."""
     cost = ":".join(map(str, SCRYPT)).encode()
     salt = secrets.token_bytes(16)
     rows = [("network", network.encode()), ("keys", b"encrypted"), ("salt", salt), ("scrypt", cost)]
     connection.executemany("INSERT INTO meta VALUES (?, ?)", rows)
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def _are_keys_plain(connection: sqlite3.Connection, home: Path, wanted: bool) -> bool:

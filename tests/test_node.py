@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from bitvm_bridge.chain.embedded import EmbeddedNode
-from bitvm_bridge.chain.node import FALLBACK_FEE_RATE, Node, Utxo
+from bitvm_bridge.chain.node import FALLBACK_FEE_RATE, Node, Utxo, Waiting
 from bitvm_bridge.errors import NodeRejected
-from bitvm_bridge.policy import P2A, min_fee
+from bitvm_bridge.policy import MIN_RELAY_FEE_RATE, P2A, min_fee
 from bitvm_bridge.taproot import ScriptTree
 from bitvm_bridge.transaction import SEQUENCE_FINAL, OutPoint, Transaction, TxOut
 from scripts_tapleaf.script import OP_1, OP_CHECKSEQUENCEVERIFY, OP_DROP, OP_RETURN, num, push
@@ -394,6 +394,27 @@ def test_package_replaces_a_package(node: Node, purse: Purse) -> None:
     assert node.in_mempool(rivals[3 * FEE].txid)
     assert not node.in_mempool(parent.txid)
     assert not node.in_mempool(child.txid)
+
+
+def test_who_spends_an_output_in_the_mempool(node: Node, purse: Purse) -> None:
+    """Its own fee, and with it the fees of all that would leave when it is replaced."""
+    coin = purse.take()
+    assert node.mempool_spender(coin.outpoint) is None
+    first = pay(coin)
+    accepted(node, first)
+    assert node.mempool_spender(coin.outpoint) == Waiting(first, FEE, FEE)
+    accepted(node, pay(unconfirmed(first), 500))
+    assert node.mempool_spender(coin.outpoint) == Waiting(first, FEE, FEE + 500)
+    second = pay(coin, 3 * FEE)
+    accepted(node, second)
+    assert node.mempool_spender(coin.outpoint) == Waiting(second, 3 * FEE, 3 * FEE)
+    assert node.mempool_spender(first.outpoint(0)) is None
+    node.mine()
+    assert node.mempool_spender(coin.outpoint) is None
+
+
+def test_an_empty_mempool_asks_for_the_relay_minimum(node: Node) -> None:
+    assert node.min_fee_rate() == MIN_RELAY_FEE_RATE / 1_000
 
 
 def test_version_3_topology(node: Node, purse: Purse) -> None:

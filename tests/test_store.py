@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -17,12 +18,17 @@ from bitvm_bridge.errors import BadInput, BridgeError
 from bitvm_bridge.keys import Role, Seed
 from bitvm_bridge.params import Network
 from bitvm_bridge.signing.musig import Committee, NonceUse, Signer
-from bitvm_bridge.store import FILE_NAME, Store
+from bitvm_bridge.store import _MIGRATIONS, FILE_NAME, Kept, Store
 from bitvm_bridge.transaction import OutPoint, Transaction, TxIn, TxOut
 from tests.vectors import ROOT
 
 SEED = Seed(Role.OPERATOR, bytes(range(32)))
 INSTANCE = b"\x01" * 32
+
+
+def spending(coin: bytes) -> Transaction:
+    """A transaction that spends a coin of its own."""
+    return Transaction(2, (TxIn(OutPoint(coin * 32, 0)),), (TxOut(1, b"\x51"),))
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +104,102 @@ def test_wrong_stores_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="--datadir"):
         Store.open(tmp_path / "file", Network.REGTEST, passphrase="p")
+
+
+SCHEMA_1 = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE seeds (
+    role TEXT NOT NULL, name TEXT NOT NULL, secret BLOB NOT NULL, PRIMARY KEY (role, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE records (
+    kind TEXT NOT NULL, id BLOB NOT NULL, document BLOB NOT NULL, PRIMARY KEY (kind, id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE one_time_keys (
+    instance BLOB NOT NULL, slot INTEGER NOT NULL, message BLOB NOT NULL, PRIMARY KEY (instance, slot)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE nonces (
+    public_nonce BLOB PRIMARY KEY, digest BLOB NOT NULL, aggregate BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE coins (outpoint BLOB PRIMARY KEY, purpose TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE transactions (
+    number INTEGER PRIMARY KEY, owner BLOB NOT NULL, name TEXT NOT NULL, txid BLOB NOT NULL UNIQUE, raw BLOB NOT NULL
+) STRICT;
+"""
+"""What the first release made."""
+
+
+def make_schema_1(home: Path, tx: Transaction) -> None:
+    """A store of the first release, with a row in every table."""
+    with sqlite3.connect(home / FILE_NAME) as database:
+        database.executescript(SCHEMA_1)
+        meta = [("network", b"regtest"), ("keys", b"plain"), ("salt", bytes(16)), ("scrypt", b"2:8:1")]
+        database.executemany("INSERT INTO meta VALUES (?, ?)", meta)
+        database.execute("INSERT INTO seeds VALUES ('operator', 'a', ?)", (SEED.reveal(),))
+        database.execute("INSERT INTO records VALUES ('kind', ?, ?)", (b"id", b"document"))
+        database.execute("INSERT INTO one_time_keys VALUES (?, 0, ?)", (INSTANCE, b"a" * 20))
+        database.execute("INSERT INTO nonces VALUES (?, ?, ?)", (b"n", b"d", b"a"))
+        database.execute("INSERT INTO coins VALUES (?, 'purpose')", (OutPoint(b"\x07" * 32, 3).serialize(),))
+        row = (INSTANCE, "KickOff", tx.txid, tx.serialize())
+        database.execute("INSERT INTO transactions (owner, name, txid, raw) VALUES (?, ?, ?, ?)", row)
+        database.execute("PRAGMA user_version = 1")
+    database.close()
+
+
+def test_a_store_of_the_first_release_is_brought_up_to_date(tmp_path: Path) -> None:
+    """Everything in it is kept; what nobody wrote down then, whether a transaction was sent, counts as not."""
+    tx = spending(b"\x01")
+    make_schema_1(tmp_path, tx)
+    for _ in range(2):
+        opened = Store.open(tmp_path, Network.REGTEST, insecure_plain_keys=True)
+        assert opened.seed(Role.OPERATOR, "a") == SEED
+        assert opened.get("kind", b"id") == b"document"
+        assert opened.is_bound(INSTANCE, [b"a" * 20])
+        assert opened.reserved_coins() == {OutPoint(b"\x07" * 32, 3): "purpose"}
+        assert opened.transactions(INSTANCE) == [("KickOff", tx)]
+        assert opened.unsettled() == [Kept(INSTANCE, "KickOff", tx, None, sent=False)]
+        with pytest.raises(BridgeError, match="already signed"):
+            opened.bind_nonces([NonceUse(b"n", b"d", b"a")])
+        opened.close()
+
+
+def test_an_old_store_of_another_network_stays_as_it_is(tmp_path: Path) -> None:
+    make_schema_1(tmp_path, spending(b"\x01"))
+    with pytest.raises(BadInput, match="store of signet; this one is of regtest"):
+        Store.open(tmp_path, Network.SIGNET)
+    with sqlite3.connect(tmp_path / FILE_NAME) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (1,)
+    database.close()
+
+
+def test_an_upgrade_that_breaks_off_leaves_the_old_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_schema_1(tmp_path, spending(b"\x01"))
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "bitvm_bridge.store._MIGRATIONS", (*_MIGRATIONS, "ALTER TABLE coins ADD COLUMN new BLOB;\nNONSENSE;\n")
+        )
+        with pytest.raises(BridgeError, match="store: near"):
+            Store.open(tmp_path, Network.REGTEST)
+    with sqlite3.connect(tmp_path / FILE_NAME) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (1,)
+        columns = [row[1] for row in database.execute("PRAGMA table_info(transactions)")]
+        assert columns == ["number", "owner", "name", "txid", "raw"]
+    database.close()
+    Store.open(tmp_path, Network.REGTEST).close()
+
+
+def test_a_new_store_and_an_old_one_end_up_alike(tmp_path: Path) -> None:
+    shapes = []
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        if name == "old":
+            make_schema_1(tmp_path / name, spending(b"\x01"))
+        Store.open(tmp_path / name, Network.REGTEST, insecure_plain_keys=True).close()
+        with sqlite3.connect(tmp_path / name / FILE_NAME) as database:
+            tables = [row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            shapes.append({table: database.execute(f"PRAGMA table_info({table})").fetchall() for table in tables})
+        database.close()
+    assert shapes[0] == shapes[1]
+    assert len(shapes[0]) == 7
 
 
 def test_the_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
@@ -313,12 +415,46 @@ def test_coins_serve_one_purpose(store: Store) -> None:
     assert store.reserved_coins() == {coin: "claim of 1"}
 
 
+def test_coins_are_released_by_purpose(store: Store) -> None:
+    coins = [OutPoint(b"\x07" * 32, number) for number in range(3)]
+    for coin, purpose in zip(coins, ("one", "two", "one"), strict=True):
+        store.reserve_coin(coin, purpose)
+    store.release_coins("one")
+    assert store.reserved_coins() == {coins[1]: "two"}
+    store.reserve_coin(coins[0], "three")
+
+
+def test_transactions_are_looked_after_until_their_fate_is_final(store: Store) -> None:
+    parent, child, other = (spending(bytes([number])) for number in range(3))
+    store.record_transaction(INSTANCE, "KickOff", parent)
+    store.record_transaction(INSTANCE, "KickOff", child, parent=parent.txid, sent=True)
+    store.record_transaction(INSTANCE, "Assert", other, sent=True)
+    store.record_transaction(INSTANCE, "KickOff", parent)
+    kept = [
+        Kept(INSTANCE, "KickOff", parent, None, sent=False),
+        Kept(INSTANCE, "KickOff", child, parent.txid, sent=True),
+        Kept(INSTANCE, "Assert", other, None, sent=True),
+    ]
+    assert store.unsettled() == kept
+    assert store.transactions(INSTANCE) == [("KickOff", parent), ("Assert", other)]
+    store.record_transaction(INSTANCE, "KickOff", parent, sent=True)
+    store.record_transaction(INSTANCE, "KickOff", parent)
+    assert store.unsettled()[0] == replace(kept[0], sent=True)
+    store.settle(INSTANCE, "KickOff")
+    assert store.unsettled() == kept[2:]
+    assert store.transactions(INSTANCE) == [("KickOff", parent), ("Assert", other)]
+    store.record_transaction(INSTANCE, "KickOff", parent)
+    assert store.unsettled() == kept[2:]
+    store.record_transaction(INSTANCE, "KickOff", parent, sent=True)
+    assert [item.name for item in store.unsettled()] == ["KickOff", "Assert"]
+
+
 def test_records_and_transactions(store: Store) -> None:
     assert store.get("kind", b"id") is None
     store.put("kind", b"id", b"one")
     store.put("kind", b"id", b"two")
     assert (store.get("kind", b"id"), store.keys("kind"), store.keys("other")) == (b"two", [b"id"], [])
-    tx = Transaction(2, (TxIn(OutPoint(bytes(32), 0)),), (TxOut(1, b"\x51"),))
+    tx = spending(bytes(1))
     store.record_transaction(INSTANCE, "KickOff", tx)
     store.record_transaction(INSTANCE, "KickOff", tx)
     assert store.transactions(INSTANCE) == [("KickOff", tx)]

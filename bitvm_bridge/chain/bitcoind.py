@@ -8,7 +8,7 @@ from typing import Any, Final
 from bitvm_bridge import policy
 from bitvm_bridge.chain.blocks import ANYONE, previous_hash
 from bitvm_bridge.chain.kernel import parse_block, verify_inputs
-from bitvm_bridge.chain.node import FALLBACK_FEE_RATE, Block, Utxo, Verdict
+from bitvm_bridge.chain.node import FALLBACK_FEE_RATE, Block, Utxo, Verdict, Waiting
 from bitvm_bridge.chain.rpc import LONG_CALL_TIMEOUT, NOT_FOUND, Rpc, RpcRefused
 from bitvm_bridge.errors import NodeRejected, NodeUnreachable
 from bitvm_bridge.params import Network
@@ -112,13 +112,32 @@ class BitcoindNode:
 
     def in_mempool(self, txid: bytes) -> bool:
         """Does the transaction wait in the mempool?"""
+        return self._mempool_call("getmempoolentry", txid[::-1].hex()) is not None
+
+    def mempool_spender(self, outpoint: OutPoint) -> Waiting | None:
+        """The transaction of the mempool that spends an output, whoever sent it."""
+        asked = {"txid": outpoint.txid[::-1].hex(), "vout": outpoint.vout}
+        (found,) = self._rpc.call("gettxspendingprevout", [asked])
+        if (txid := found.get("spendingtxid")) is None:
+            return None
+        entry, raw = self._mempool_call("getmempoolentry", txid), self._mempool_call("getrawtransaction", txid)
+        if entry is None or raw is None:
+            return None  # it left the mempool between two questions
+        fees = entry["fees"]
+        return Waiting(Transaction.parse_hex(raw, "getrawtransaction"), _sat(fees["base"]), _sat(fees["descendant"]))
+
+    def _mempool_call(self, method: str, txid: str) -> Any:
+        """What the node says about a transaction in its mempool; None where it is not there."""
         try:
-            self._rpc.call("getmempoolentry", txid[::-1].hex())
+            return self._rpc.call(method, txid)
         except RpcRefused as error:
             if error.code != NOT_FOUND:
                 raise
-            return False
-        return True
+            return None
+
+    def min_fee_rate(self) -> float:
+        """sat per vB below which the mempool takes nothing now; more than the relay minimum where it is full."""
+        return float(_sat(self._rpc.call("getmempoolinfo")["mempoolminfee"])) / 1_000
 
     def test(self, transactions: Sequence[Transaction]) -> Verdict:
         """Would the mempool take these (one transaction, or a parent with its child), at today's tip?

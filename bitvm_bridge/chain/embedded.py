@@ -13,7 +13,7 @@ from bitvm_bridge import policy
 from bitvm_bridge.chain import blocks
 from bitvm_bridge.chain.kernel import Kernel, parse_block
 from bitvm_bridge.chain.mempool import Change, Entry, Mempool
-from bitvm_bridge.chain.node import FALLBACK_FEE_RATE, Block, Utxo, Verdict
+from bitvm_bridge.chain.node import FALLBACK_FEE_RATE, Block, Utxo, Verdict, Waiting
 from bitvm_bridge.errors import BadInput, NodeRejected, NodeUnreachable
 from bitvm_bridge.params import Network
 from bitvm_bridge.transaction import OutPoint, Transaction, hash256
@@ -84,6 +84,18 @@ class EmbeddedNode:
     def in_mempool(self, txid: bytes) -> bool:
         """Does the transaction wait in the mempool?"""
         return txid in self._mempool
+
+    def mempool_spender(self, outpoint: OutPoint) -> Waiting | None:
+        """The transaction of the mempool that spends an output, whoever sent it."""
+        entry = self._mempool.spender(outpoint)
+        if entry is None:
+            return None
+        leaving = self._mempool.descendants([entry.txid])
+        return Waiting(entry.tx, entry.fee, sum(self._mempool[txid].fee for txid in leaving))
+
+    def min_fee_rate(self) -> float:
+        """The relay minimum: this mempool never fills up."""
+        return policy.MIN_RELAY_FEE_RATE / 1_000
 
     def test(self, transactions: Sequence[Transaction]) -> Verdict:
         """Would the mempool take these (one transaction, or a parent with its child), at today's tip?"""

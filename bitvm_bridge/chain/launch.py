@@ -22,15 +22,17 @@ _POLL: Final = 0.05
 class LaunchedBitcoind:
     """`with LaunchedBitcoind(bitcoind, datadir) as launched:` runs `bitcoind -regtest`; `launched.node` talks to it.
 
-    Default policy, no peers, no wallet; RPC on a free port of 127.0.0.1. The chain stays in `datadir`.
+    Default policy unless `options` say otherwise, no peers, no wallet; RPC on a free port of 127.0.0.1. The chain
+    stays in `datadir`.
     """
 
     node: BitcoindNode
 
-    def __init__(self, bitcoind: Path, datadir: Path) -> None:
+    def __init__(self, bitcoind: Path, datadir: Path, *options: str) -> None:
         self.datadir = datadir
         self.port = 0
         self._bitcoind = bitcoind
+        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -56,7 +58,7 @@ class LaunchedBitcoind:
 
     def _start(self) -> "subprocess.Popen[bytes]":
         options = ["-regtest", f"-datadir={self.datadir}", "-server", f"-rpcport={self.port}", "-rpcbind=127.0.0.1"]
-        options += ["-rpcallowip=127.0.0.1", "-listen=0", "-connect=0", "-dnsseed=0", "-disablewallet"]
+        options += ["-rpcallowip=127.0.0.1", "-listen=0", "-connect=0", "-dnsseed=0", "-disablewallet", *self._options]
         with self._errors.open("wb") as errors:
             return subprocess.Popen(  # noqa: S603 (the caller names the program)
                 [str(self._bitcoind), *options], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors

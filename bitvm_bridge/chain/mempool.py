@@ -81,6 +81,11 @@ class Mempool:
     def __getitem__(self, txid: bytes) -> Entry:
         return self._entries[txid]
 
+    def spender(self, outpoint: OutPoint) -> Entry | None:
+        """The transaction that spends an output."""
+        txid = self._spenders.get(outpoint)
+        return None if txid is None else self._entries[txid]
+
     def ancestors(self, tx: Transaction) -> set[bytes]:
         """Txids of all its unconfirmed ancestors."""
         found: set[bytes] = set()

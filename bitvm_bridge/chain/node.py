@@ -30,6 +30,18 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """A transaction in the mempool with its fee (sat).
+
+    `all_fees` (sat) counts everything that would leave the mempool with it: it and all that spends from it.
+    """
+
+    tx: Transaction
+    fee: int
+    all_fees: int
+
+
+@dataclass(frozen=True)
 class Block:
     """A block of the best chain: height, its hash and its parent's (internal byte order), and its transactions."""
 
@@ -68,6 +80,12 @@ class Node(Protocol):
 
     def in_mempool(self, txid: bytes) -> bool:
         """Does the transaction wait in the mempool?"""
+
+    def mempool_spender(self, outpoint: OutPoint) -> Waiting | None:
+        """The transaction of the mempool that spends an output, whoever sent it."""
+
+    def min_fee_rate(self) -> float:
+        """sat per vB below which the mempool takes nothing now; more than the relay minimum where it is full."""
 
     def test(self, transactions: Sequence[Transaction]) -> Verdict:
         """Would the mempool take these (one transaction, or a parent with its child), at today's tip?"""
