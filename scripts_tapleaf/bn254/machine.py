@@ -18,12 +18,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from scripts_tapleaf.blake3 import LIMB_BITS as DIGEST_LIMB_BITS
 from scripts_tapleaf.blake3 import Limbs, blake3_script, limb_widths
 from scripts_tapleaf.bn254.circuit import (
     Combine,
+    Components,
     Copy,
     Hint,
     Linear,
@@ -36,7 +37,7 @@ from scripts_tapleaf.bn254.circuit import (
 from scripts_tapleaf.bn254.combination import combine
 from scripts_tapleaf.bn254.constants import CANONICAL, LIMB_BITS, LIMBS, ZERO, Bounds, centred, to_limbs
 from scripts_tapleaf.bn254.conversions import RAW_LIMBS, any_limb, balance, below_prime, canonical, expand
-from scripts_tapleaf.bn254.product import Fragment, multiply
+from scripts_tapleaf.bn254.product import Factor, Fragment, multiply
 from scripts_tapleaf.bn254.reduction import Term, Walk, split, subtract_if
 from scripts_tapleaf.bn254.writer import Writer
 from scripts_tapleaf.comparison import differ
@@ -182,13 +183,14 @@ class _Machine:
         self._check_preimages()
         self.writer.number(0)
         self.blocks.append(self.wrong)
-        for index, operation in enumerate(self.leaf.operations):
+        while (start := len(self.sizes)) < len(self.leaf.operations):
             written = len(self.writer.code)
-            self._operate(operation)
-            self._forget(index)
-            self.sizes.append(sum(map(len, self.writer.code[written:])))
+            count = self._operate(start)
+            self._forget(start + count - 1)
+            size = sum(map(len, self.writer.code[written:]))
+            self.sizes += [size // count] * count
             if self.writer.most > MAX_STACK_ITEMS:
-                raise NoRoom(index)
+                raise NoRoom(start)
         self._compare()
         self.roll(self.wrong)
         self.writer.to_alt()
@@ -256,14 +258,15 @@ class _Machine:
 
     # Operations
 
-    def _operate(self, operation: Operation) -> None:
-        for name in operation.reads:
-            self._value(name)
+    def _operate(self, index: int) -> int:
+        """Write an operation; products of one operand that follow each other are written together. Gives how many."""
+        operation = self.leaf.operations[index]
+        if isinstance(operation, Multiply):
+            return self._multiply(self._products(operation, index))
+        self._read(operation)
         match operation:
             case Raw():
                 self._raw(operation)
-            case Multiply():
-                self._multiply(operation)
             case Combine():
                 self._combine(operation)
             case Hint():
@@ -276,6 +279,11 @@ class _Machine:
                 self._require(names)
             case Select():
                 self._select(operation)
+        return 1
+
+    def _read(self, operation: Operation) -> None:
+        for name in operation.reads:
+            self._value(name)
 
     def _sum(self, part: Linear) -> Bounds:
         """Push the limbs of a sum, limb 0 uppermost."""
@@ -309,18 +317,45 @@ class _Machine:
             bounds += self.values[name].bounds.scaled(coefficient)
         return bounds
 
-    def _multiply(self, operation: Multiply) -> None:
-        """Operands are balanced only where the register has no room for them as they are."""
-        addend = operation.addend if any(part != Linear() for part in operation.addend) else ()
-        height = self.writer.height
-        plain = [tuple(_rounded(self._bounds(part)) for part in parts) for parts in (operation.a, operation.b, addend)]
-        balances_b, balances_addend = _balancing(*plain, is_zero=not operation.out)
-        addends = tuple(self._operand(part, is_balanced=balances_addend) for part in addend)
-        b = tuple(self._operand(part, is_balanced=balances_b) for part in operation.b)
-        a = tuple(self._operand(part, is_balanced=False) for part in operation.a)
-        fragment = multiply(a, b, addends, is_zero=not operation.out)
+    def _products(self, first: Multiply, index: int) -> list[Multiply]:
+        """The products from here on that have one operand in common and do not need each other's results."""
+        found: list[Multiply] = []
+        for operation in self.leaf.operations[index:]:
+            made = {name for other in found for name in other.out}
+            if not isinstance(operation, Multiply) or operation.a != first.a or made.intersection(operation.reads):
+                break
+            found.append(operation)
+        return found
+
+    def _multiply(self, products: Sequence[Multiply]) -> int:
+        """As many of these products as there is room for, with their common operand cut once; gives how many."""
+        for product in products:
+            self._read(product)
+        writer, a = self.writer, products[0].a
+        plain = tuple(_rounded(self._bounds(part)) for part in a)
+        for count in range(len(products), 0, -1):
+            ways = [self._way_to_multiply(plain, product) for product in products[:count]]
+            fragment = multiply(plain, *(way.factor for way in ways))
+            if count == 1 or writer.height + writer.alt + fragment.most <= MAX_STACK_ITEMS:
+                break
+        height = writer.height
+        for way in ways:
+            for part in way.addend:
+                self._operand(part, is_balanced=way.balances_addend)
+        for way in reversed(ways):
+            for part in way.b:
+                self._operand(part, is_balanced=way.balances_b)
+        for part in a:
+            self._operand(part, is_balanced=False)
         self._run(fragment, height)
-        self._take(operation.out, fragment)
+        self._take([name for product in products[:count] for name in product.out], fragment)
+        return count
+
+    def _way_to_multiply(self, a: tuple[Bounds, ...], product: Multiply) -> "_Factor":
+        """Operands are balanced only where the register has no room for them as they are."""
+        addend = product.addend if any(part != Linear() for part in product.addend) else ()
+        bounds = (tuple(_rounded(self._bounds(part)) for part in parts) for parts in (product.b, addend))
+        return _Factor(product.b, addend, *_balancing(a, *bounds, is_zero=not product.out))
 
     def _combine(self, operation: Combine) -> None:
         names = operation.reads
@@ -463,18 +498,35 @@ class _Machine:
         writer.most = max(writer.most, reserved + script.max_stack)
 
 
+class _Factor(NamedTuple):
+    """What a factor is written from: its b and its addend, are these to be balanced, and their bounds then."""
+
+    b: Components
+    addend: Components
+    balances_b: bool
+    balances_addend: bool
+    factor: Factor
+
+
 @cache
 def _balancing(
     a: tuple[Bounds, ...], b: tuple[Bounds, ...], addend: tuple[Bounds, ...], *, is_zero: bool
-) -> tuple[bool, bool]:
-    """Must b and the addend be balanced? The first answer for which `multiply` has room."""
-    for balances_b, balances_addend in ((False, False), (True, False)):
+) -> tuple[bool, bool, Factor]:
+    """Must b and the addend be balanced? The first answer for which `multiply` has room, and the factor then."""
+    for balances_b, balances_addend in ((False, False), (True, False), (True, True)):
+        factor = Factor(
+            tuple(map(_balanced, b)) if balances_b else b,
+            tuple(map(_balanced, addend)) if balances_addend else addend,
+            is_zero,
+        )
         try:
-            multiply(a, tuple(map(_balanced, b)) if balances_b else b, addend, is_zero=is_zero)
+            multiply(a, factor)
         except ScriptError:
+            if balances_addend:
+                raise
             continue
-        return balances_b, balances_addend
-    return True, True
+        break
+    return balances_b, balances_addend, factor
 
 
 def _balanced(bounds: Bounds) -> Bounds:

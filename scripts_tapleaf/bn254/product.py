@@ -65,43 +65,58 @@ class Fragment(NamedTuple):
     results: tuple[Bounds, ...]
 
 
-@cache
-def multiply(
-    a: tuple[Bounds, ...], b: tuple[Bounds, ...], addend: tuple[Bounds, ...] = (), *, is_zero: bool = False
-) -> Fragment:
-    """a·b + addend modulo p, in Fq (one component each) or in Fq2 (two: real, imaginary).
+class Factor(NamedTuple):
+    """What an operand is multiplied by: b, what is added to the product, and whether the sum must be 0 modulo p."""
 
-    Takes the limbs of the addend's components, of b's and of a's from the main stack, a's last component uppermost and
-    limb 0 uppermost in each. Leaves the results on the altstack, the real part first, the top limb of each first. Where
-    `is_zero`, fails unless the sum is 0 modulo p, and leaves nothing.
+    b: tuple[Bounds, ...]
+    addend: tuple[Bounds, ...] = ()
+    is_zero: bool = False
+
+
+@cache
+def multiply(a: tuple[Bounds, ...], *factors: Factor) -> Fragment:
+    """a·b + addend modulo p for every factor, in Fq (one component each) or in Fq2 (two: real, imaginary).
+
+    Takes the limbs of the factors' addends, the first one's deepest, of their b's, the first one's uppermost, and of a
+    from the main stack; a's last component is uppermost, and so is limb 0 in each. Leaves the results on the altstack,
+    the first factor's first, the real part before the imaginary one, the top limb of each first. A sum that must be 0
+    fails where it is not, and leaves nothing. a is cut into digits once.
 
     Raises ScriptError where the operands may be too large for four-byte arithmetic.
     """
-    components = len(a)
     if (widest := max(limb for bound in a for limb in bound.limbs)) >= _WIDEST:
         raise ScriptError(f"multiply: limb of magnitude {widest} in the first operand, expected less than {_WIDEST}")
-    writer = Writer(LIMBS * (len(addend) + 2 * components))
+    components = len(a)
+    writer = Writer(LIMBS * (components * (len(factors) + 1) + sum(len(factor.addend) for factor in factors)))
     count = max(_LEAST_COUNT, *(digit_count(bound.value) for bound in a))
     _Cut(writer, a, count).write()
+    results: list[Bounds] = []
+    for index, factor in enumerate(factors):
+        for part in range(components):
+            if index or part:
+                writer.to_alt(count)
+                writer.drop(LIMBS * (4**components - 1 + (0 if part else components)))
+            results += _write_part(writer, a, factor, part, count)
+    writer.drop(writer.height)
+    return Fragment(writer.script(), writer.most, tuple(results))
+
+
+def _write_part(writer: Writer, a: tuple[Bounds, ...], factor: Factor, part: int, count: int) -> list[Bounds]:
+    """(b) → (table digits), one component of the sum to the altstack; gives its bounds."""
+    b, addend = factor.b, factor.addend
     magnitude = sum(x.value * y.value for x, y in zip(a, b, strict=True))
-    if components == 2:
+    if len(a) == 2:
         magnitude = max(magnitude, a[0].value * b[1].value + a[1].value * b[0].value)
     entries = [-_LOWEST * sum(bound.limbs[limb] for bound in b) for limb in range(LIMBS)]
-    results = []
-    for part in range(components):
-        if part:
-            writer.to_alt(count)
-            writer.drop(LIMBS * (4**components - 1))
-        _write_table(writer, components, imaginary=part == 1)
-        lookups = Lookups(_digit_places(writer.height, count), entries)
-        writer.from_alt(count)
-        limbs = enumerate(addend[part].limbs if addend else ())
-        terms = [Term(LIMBS - 1 - limb, LIMB_BITS * limb, 1, bound, is_moved=True) for limb, bound in limbs]
-        walk = Walk(writer, lookups, terms, magnitude + (addend[part].value if addend else 0), is_zero=is_zero)
-        walk.write()
-        results.append(walk.bounds)
-    writer.drop(writer.height)
-    return Fragment(writer.script(), writer.most, () if is_zero else tuple(results))
+    _write_table(writer, len(a), imaginary=part == 1)
+    lookups = Lookups(_digit_places(writer.height, count), entries)
+    writer.from_alt(count)
+    limbs = enumerate(addend[part].limbs if addend else ())
+    terms = [Term(LIMBS - 1 - limb, LIMB_BITS * limb, 1, bound, is_moved=True) for limb, bound in limbs]
+    total = magnitude + (addend[part].value if addend else 0)
+    walk = Walk(writer, lookups, terms, total, is_zero=factor.is_zero)
+    walk.write()
+    return [] if factor.is_zero else [walk.bounds]
 
 
 def _digit_places(start: int, count: int) -> list[int]:

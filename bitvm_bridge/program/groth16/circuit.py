@@ -35,7 +35,11 @@ Triple: TypeAlias = tuple[Pair, Pair, Pair]
 """An element of Fq6."""
 Values: TypeAlias = Mapping[str, int]
 
+Line2: TypeAlias = tuple[Pair, Pair]
+"""a0 + a1·v"""
+
 NIL: Final[Pair] = (Linear(), Linear())
+ZERO6: Final[Triple] = (NIL, NIL, NIL)
 ONE: Final[Triple] = ((Linear(constant=1), Linear()), NIL, NIL)
 V: Final[Triple] = (NIL, (Linear(constant=1), Linear()), NIL)
 WINDOWS: Final = ((0, 7), (7, 7), (14, 8))
@@ -168,51 +172,81 @@ def divide6(numerator: fq.Fq6, denominator: fq.Fq6) -> list[int]:
     return [part for coefficient in fq.fq6_mul(numerator, fq.fq6_inverse(denominator)) for part in coefficient]
 
 
+class Product(NamedTuple):
+    """A factor of a product in Fq6, what is added, and the name of the result."""
+
+    name: str
+    b: Triple
+    addend: Triple = ZERO6
+
+
+def _sums(a: Triple) -> Triple:
+    """What Karatsuba's method multiplies for each coefficient of a product."""
+    return add(a[1], a[2]), add(a[0], a[1]), add(a[0], a[2])
+
+
+def _rests(v: Sequence[Pair], addend: Triple) -> Triple:
+    """What it adds to these products: `v` has those of parts with the same index; ξ times the first one is due."""
+    return (
+        add(sub(v[0], times_xi(add(v[1], v[2]))), addend[0]),
+        add(sub(times_xi(v[2]), add(v[0], v[1])), addend[1]),
+        add(sub(v[1], add(v[0], v[2])), addend[2]),
+    )
+
+
 class Fq6Maker:
     """Products in Fq6, by Karatsuba's method: six products in Fq2 for a dense one."""
 
     def __init__(self, circuit: Circuit) -> None:
         self.circuit = circuit
 
-    def multiply(self, name: str, a: Triple, b: Triple, addend: Triple = (NIL, NIL, NIL)) -> Triple:
+    def multiply(self, name: str, a: Triple, b: Triple, addend: Triple = ZERO6) -> Triple:
         """a·b + addend"""
-        coefficients = enumerate(self._product(name, a, b, addend))
-        results = [pair(self.circuit.multiply(f"{name}.{i}", *terms)) for i, terms in coefficients]
-        return results[0], results[1], results[2]
+        (result,) = self.multiply_each(a, (Product(name, b, addend),))
+        return result
+
+    def multiply_each(self, a: Triple, products: Sequence[Product]) -> list[Triple]:
+        """a·b + addend for each; products of the same part of a follow each other, because they share its digits."""
+        lower: list[list[Pair]] = [[] for _ in products]
+        for i in range(3):
+            for product, v in zip(products, lower, strict=True):
+                v.append(pair(self.circuit.multiply(f"{product.name}.v{i}", a[i], product.b[i])))
+        results: list[list[Pair]] = [[] for _ in products]
+        for i, left in enumerate(_sums(a)):
+            for product, v, result in zip(products, lower, results, strict=True):
+                right, rest = _sums(product.b)[i], _rests(v, product.addend)[i]
+                # ξ belongs to the factor that is not shared
+                factors = (left, times_xi(right)) if i == 0 else (left, right)
+                result.append(pair(self.circuit.multiply(f"{product.name}.{i}", *factors, rest)))
+        return [(first, second, third) for first, second, third in results]
 
     def check_zero(self, name: str, a: Triple, b: Triple, addend: Triple) -> None:
         """a·b + addend = 0"""
-        for terms in self._product(name, a, b, addend):
-            self.circuit.check_zero(*terms)
+        v = [pair(self.circuit.multiply(f"{name}.v{i}", a[i], b[i])) for i in range(3)]
+        left, right, rest = _sums(a), _sums(b), _rests(v, addend)
+        for i in range(3):
+            self.circuit.check_zero(times_xi(left[i]) if i == 0 else left[i], right[i], rest[i])
 
-    def _product(self, name: str, a: Triple, b: Triple, addend: Triple) -> Iterator[tuple[Pair, Pair, Pair]]:
-        """Factors and addend of the product in Fq2 that is each coefficient; the three before them are made here."""
-        v0, v1, v2 = (pair(self.circuit.multiply(f"{name}.v{i}", a[i], b[i])) for i in range(3))
-        first = add(sub(v0, times_xi(add(v1, v2))), addend[0])
-        yield times_xi(add(a[1], a[2])), add(b[1], b[2]), first
-        yield add(a[0], a[1]), add(b[0], b[1]), add(sub(times_xi(v2), add(v0, v1)), addend[1])
-        yield add(a[0], a[2]), add(b[0], b[2]), add(sub(v1, add(v0, v2)), addend[2])
+    def multiply_line(self, name: str, a: Line2, trace: Line2, norm: Triple) -> tuple[Triple, Triple]:
+        """(a0 + a1·v)·trace + norm, and v·(a0 + a1·v)·norm + trace + a0 + a1·v, in three and in five products.
 
-    def sparse_times_v(self, name: str, a: tuple[Pair, Pair], b: Triple, addend: Triple) -> Triple:
-        """v·(a0 + a1·v)·b + addend, in five products."""
-        circuit = self.circuit
-        upper = pair(circuit.multiply(f"{name}.v12", a[1], b[2]))
-        second = pair(circuit.multiply(f"{name}.1", a[0], b[0], add(times_xi(upper), addend[1])))
-        middle = pair(circuit.multiply(f"{name}.v11", a[1], b[1]))
-        lower = sub(sub(second, times_xi(upper)), addend[1])
-        cross = sub(addend[2], add(lower, middle))
-        third = pair(circuit.multiply(f"{name}.2", add(a[0], a[1]), add(b[0], b[1]), cross))
-        first = pair(circuit.multiply(f"{name}.0", times_xi(a[0]), b[2], add(times_xi(middle), addend[0])))
-        return first, second, third
-
-    def sparse_pair(self, name: str, a: tuple[Pair, Pair], b: tuple[Pair, Pair], addend: Triple) -> Triple:
-        """(a0 + a1·v)·(b0 + b1·v) + addend, in three products."""
-        circuit = self.circuit
-        first = pair(circuit.multiply(f"{name}.0", a[0], b[0], addend[0]))
-        last = pair(circuit.multiply(f"{name}.2", a[1], b[1], addend[2]))
-        cross = sub(addend[1], sub(add(first, last), add(addend[0], addend[2])))
-        second = pair(circuit.multiply(f"{name}.1", add(a[0], a[1]), add(b[0], b[1]), cross))
-        return first, second, last
+        Three products have a1 in common, three a0, and two their sum.
+        """
+        multiply = self.circuit.multiply
+        both = add(a[0], a[1])
+        inner2 = pair(multiply(f"{name}.inner.2", a[1], trace[1], norm[2]))
+        v12 = pair(multiply(f"{name}.v12", a[1], norm[2]))
+        v11 = pair(multiply(f"{name}.v11", a[1], norm[1]))
+        inner0 = pair(multiply(f"{name}.inner.0", a[0], trace[0], norm[0]))
+        sums = add(trace[0], a[0]), add(trace[1], a[1])
+        upper1 = pair(multiply(f"{name}.upper.1", a[0], norm[0], add(times_xi(v12), sums[1])))
+        upper0 = pair(multiply(f"{name}.upper.0", a[0], times_xi(norm[2]), add(times_xi(v11), sums[0])))
+        # what is left of the two products of parts with the same index
+        rest = sub(norm[1], sub(add(inner0, inner2), add(norm[0], norm[2])))
+        inner1 = pair(multiply(f"{name}.inner.1", both, add(trace[0], trace[1]), rest))
+        rest = neg(add(sub(sub(upper1, times_xi(v12)), sums[1]), v11))
+        upper2 = pair(multiply(f"{name}.upper.2", both, add(norm[0], norm[1]), rest))
+        return (inner0, inner1, inner2), (upper0, upper1, upper2)
 
     def divide(self, name: str, denominator: Triple, solve: Callable[[Values], Sequence[int]]) -> Triple:
         """A hinted quotient, which the caller must force."""
@@ -497,8 +531,9 @@ class _Loop:
         """f times m0 + m1·w, with m0 = 1 + v·inner."""
         k, fq6 = self.f, self.fq6
         m0 = add6(ONE, times_v(inner))
-        denominator = add6(m0, fq6.multiply(f"{name}.n", k, m1))
-        numerator = add6(k, times_v(fq6.multiply(f"{name}.numerator", k, inner, m1)))
+        products = (Product(f"{name}.n", m1), Product(f"{name}.numerator", inner, m1))
+        below, above = fq6.multiply_each(k, products)
+        denominator, numerator = add6(m0, below), add6(k, times_v(above))
 
         def solve(values: Values) -> list[int]:
             return divide6(value6(values, numerator), value6(values, denominator))
@@ -511,9 +546,7 @@ class _Loop:
     def _lines(self, name: str, line: tuple[Pair, Pair], fixed: tuple[Line, Line]) -> tuple[Triple, Triple]:
         """(1 + β1·w)(1 + β2·w)(1 + β3·w), β1 computed, the others constants times ratios of L and C."""
         norm, trace = self._constant_lines(name, fixed)
-        inner = self.fq6.sparse_pair(f"{name}.inner", line, trace, norm)
-        m1 = self.fq6.sparse_times_v(f"{name}.upper", line, norm, (add(trace[0], line[0]), add(trace[1], line[1]), NIL))
-        return inner, m1
+        return self.fq6.multiply_line(name, line, trace, norm)
 
     def _constant_lines(self, name: str, fixed: tuple[Line, Line]) -> tuple[Triple, tuple[Pair, Pair]]:
         """β2·β3 and β2 + β3, with β = −slope·s + nu·t·v."""
