@@ -23,7 +23,7 @@ from cli.lies import lie
 from cli.table import Table
 from scripts_tapleaf.bn254.checked import fq, fq2, fq6
 from scripts_tapleaf.bn254.constants import CANONICAL
-from scripts_tapleaf.bn254.product import Factor, multiply
+from scripts_tapleaf.bn254.product import multiply
 
 BITVM: Final = "BitVM/BitVM at 23c6cdf6"
 FIELD_SUM: Final = (1, 1, 1, 1)
@@ -64,16 +64,16 @@ VERIFIER_LABELS: Final = {
 
 def measure_fields() -> dict[str, dict[str, int]]:
     """bytes of script of each product; the hinted ones prove a result, the computed ones make it of other results."""
-    (result,) = multiply((CANONICAL,), Factor((CANONICAL,))).results
+    (result,) = multiply((CANONICAL,), (CANONICAL,)).results
     return {
         "fq": {
             "mul": len(fq.mul(digits_in_range=True).script),
             "lc4": len(fq.combination(FIELD_SUM).script),
-            "computed": len(multiply((result,), Factor((result,))).script),
+            "computed": len(multiply((result,), (result,)).script),
         },
         "fq2": {
             "mul": len(fq2.mul().script),
-            "computed": len(multiply((result,) * 2, Factor((result,) * 2)).script),
+            "computed": len(multiply((result,) * 2, (result,) * 2).script),
         },
         "fq6": {"dense": len(fq6.mul().script), "sparse_dense": len(fq6.mul(2, 3).script)},
     }

@@ -18,13 +18,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Final, NamedTuple
+from typing import Final
 
 from scripts_tapleaf.blake3 import LIMB_BITS as DIGEST_LIMB_BITS
 from scripts_tapleaf.blake3 import Limbs, blake3_script, limb_widths
 from scripts_tapleaf.bn254.circuit import (
     Combine,
-    Components,
     Copy,
     Hint,
     Linear,
@@ -37,7 +36,7 @@ from scripts_tapleaf.bn254.circuit import (
 from scripts_tapleaf.bn254.combination import combine
 from scripts_tapleaf.bn254.constants import CANONICAL, LIMB_BITS, LIMBS, ZERO, Bounds, centred, to_limbs
 from scripts_tapleaf.bn254.conversions import RAW_LIMBS, any_limb, balance, below_prime, canonical, expand
-from scripts_tapleaf.bn254.product import Factor, Fragment, multiply
+from scripts_tapleaf.bn254.product import Fragment, cut, cut_items, multiply_cut
 from scripts_tapleaf.bn254.reduction import Term, Walk, split, subtract_if
 from scripts_tapleaf.bn254.writer import Writer
 from scripts_tapleaf.comparison import differ
@@ -328,34 +327,35 @@ class _Machine:
         return found
 
     def _multiply(self, products: Sequence[Multiply]) -> int:
-        """As many of these products as there is room for, with their common operand cut once; gives how many."""
-        for product in products:
-            self._read(product)
+        """Products of one operand, which is cut into digits once; gives how many they are."""
         writer, a = self.writer, products[0].a
-        plain = tuple(_rounded(self._bounds(part)) for part in a)
-        for count in range(len(products), 0, -1):
-            ways = [self._way_to_multiply(plain, product) for product in products[:count]]
-            fragment = multiply(plain, *(way.factor for way in ways))
-            if count == 1 or writer.height + writer.alt + fragment.most <= MAX_STACK_ITEMS:
-                break
+        self._read(products[0])
         height = writer.height
-        for way in ways:
-            for part in way.addend:
-                self._operand(part, is_balanced=way.balances_addend)
-        for way in reversed(ways):
-            for part in way.b:
-                self._operand(part, is_balanced=way.balances_b)
-        for part in a:
-            self._operand(part, is_balanced=False)
-        self._run(fragment, height)
-        self._take([name for product in products[:count] for name in product.out], fragment)
-        return count
+        bounds = tuple(self._operand(part, is_balanced=False) for part in a)
+        self._run(cut(bounds), height)
+        digits = cut_items(bounds)
+        writer.alt += digits
+        results: list[tuple[str, Bounds]] = []
+        for product in products:
+            is_last = product is products[-1]
+            fragment = self._multiply_cut(bounds, product, digits, is_last=is_last)
+            writer.alt -= digits if is_last else 0
+            results += zip(product.out, fragment.results, strict=True)
+        self._take(results)
+        return len(products)
 
-    def _way_to_multiply(self, a: tuple[Bounds, ...], product: Multiply) -> "_Factor":
+    def _multiply_cut(self, a: tuple[Bounds, ...], product: Multiply, digits: int, *, is_last: bool) -> Fragment:
         """Operands are balanced only where the register has no room for them as they are."""
+        self._read(product)
         addend = product.addend if any(part != Linear() for part in product.addend) else ()
-        bounds = (tuple(_rounded(self._bounds(part)) for part in parts) for parts in (product.b, addend))
-        return _Factor(product.b, addend, *_balancing(a, *bounds, is_zero=not product.out))
+        height = self.writer.height
+        plain = [tuple(_rounded(self._bounds(part)) for part in parts) for parts in (product.b, addend)]
+        balances_b, balances_addend = _balancing(a, *plain, is_zero=not product.out)
+        addends = tuple(self._operand(part, is_balanced=balances_addend) for part in addend)
+        b = tuple(self._operand(part, is_balanced=balances_b) for part in product.b)
+        fragment = multiply_cut(a, b, addends, is_zero=not product.out, is_last=is_last)
+        self._run(fragment, height, taken=digits)
+        return fragment
 
     def _combine(self, operation: Combine) -> None:
         names = operation.reads
@@ -364,18 +364,18 @@ class _Machine:
         rows = tuple(tuple(dict(row.terms).get(name, 0) for name in names) for row in operation.rows)
         fragment = combine(rows, tuple(row.constant for row in operation.rows), bounds)
         self._run(fragment, height)
-        self._take(operation.out, fragment)
+        self._take(list(zip(operation.out, fragment.results, strict=True)))
 
-    def _run(self, fragment: Fragment, height: int) -> None:
-        """A fragment that consumes everything above `height`."""
+    def _run(self, fragment: Fragment, height: int, taken: int = 0) -> None:
+        """A fragment that consumes everything above `height`, and counts `taken` items of the altstack as its own."""
         self.writer.write(fragment.script)
         self.writer.height = height
-        self.writer.peak(fragment.most)
+        self.writer.peak(fragment.most - taken)
         self.writer.alt += LIMBS * len(fragment.results)
 
-    def _take(self, names: Sequence[str], fragment: Fragment) -> None:
+    def _take(self, results: Sequence[tuple[str, Bounds]]) -> None:
         """Results come back from the altstack, the last one first, limb 0 deepest."""
-        for name, bounds in reversed(list(zip(names, fragment.results, strict=True))):
+        for name, bounds in reversed(results):
             self.writer.from_alt(LIMBS)
             self.values[name] = self.push_block(LIMBS, bounds, is_rising=True)
 
@@ -498,35 +498,18 @@ class _Machine:
         writer.most = max(writer.most, reserved + script.max_stack)
 
 
-class _Factor(NamedTuple):
-    """What a factor is written from: its b and its addend, are these to be balanced, and their bounds then."""
-
-    b: Components
-    addend: Components
-    balances_b: bool
-    balances_addend: bool
-    factor: Factor
-
-
 @cache
 def _balancing(
     a: tuple[Bounds, ...], b: tuple[Bounds, ...], addend: tuple[Bounds, ...], *, is_zero: bool
-) -> tuple[bool, bool, Factor]:
-    """Must b and the addend be balanced? The first answer for which `multiply` has room, and the factor then."""
-    for balances_b, balances_addend in ((False, False), (True, False), (True, True)):
-        factor = Factor(
-            tuple(map(_balanced, b)) if balances_b else b,
-            tuple(map(_balanced, addend)) if balances_addend else addend,
-            is_zero,
-        )
+) -> tuple[bool, bool]:
+    """Must b and the addend be balanced? The first answer for which there is room in the register."""
+    for balances_b, balances_addend in ((False, False), (True, False)):
         try:
-            multiply(a, factor)
+            multiply_cut(a, tuple(map(_balanced, b)) if balances_b else b, addend, is_zero=is_zero)
         except ScriptError:
-            if balances_addend:
-                raise
             continue
-        break
-    return balances_b, balances_addend, factor
+        return balances_b, balances_addend
+    return True, True
 
 
 def _balanced(bounds: Bounds) -> Bounds:

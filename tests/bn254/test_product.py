@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from scripts_tapleaf.bn254.constants import CANONICAL, LIMBS, MAX_OPERAND, Bounds, P, from_limbs, to_limbs
 from scripts_tapleaf.bn254.conversions import canonical
-from scripts_tapleaf.bn254.product import Factor, Fragment, digit_count, multiply
+from scripts_tapleaf.bn254.product import Fragment, digit_count, multiply
 from scripts_tapleaf.bn254.reduction import LIMB_BOUND
 from scripts_tapleaf.bn254.writer import Writer
 from scripts_tapleaf.script import OP_1, OP_FROMALTSTACK, ScriptError
@@ -43,7 +43,7 @@ pairs = st.tuples(residues, residues)
 
 def fragment(components: int, *, addend: bool = True, is_zero: bool = False) -> Fragment:
     canonicals = (CANONICAL,) * components
-    return multiply(canonicals, Factor((BALANCED,) * components, canonicals if addend else (), is_zero))
+    return multiply(canonicals, (BALANCED,) * components, canonicals if addend else (), is_zero=is_zero)
 
 
 def items_of(a: Sequence[int], b: Sequence[int], addend: Sequence[int] = ()) -> list[bytes]:
@@ -139,7 +139,7 @@ SUMS = Bounds((HALF, *[LIMB_BOUND] * (LIMBS - 2), 3 * 0xC19), 3 * P)
 @pytest.mark.parametrize("components", [1, 2])
 def test_signed_operands_with_extreme_limbs_and_the_bounds_of_results(components: int) -> None:
     a_bounds, b_bounds, c_bounds = SUMS.scaled(3), SUMS if components == 1 else BALANCED, SUMS.scaled(4)
-    found = multiply((a_bounds,) * components, Factor((b_bounds,) * components, (c_bounds,) * components))
+    found = multiply((a_bounds,) * components, (b_bounds,) * components, (c_bounds,) * components)
     rng = random.Random(components)
     for _ in range(6):
         c, b, a = ([wide(bounds, rng) for _ in range(components)] for bounds in (c_bounds, b_bounds, a_bounds))
@@ -184,7 +184,7 @@ def test_any_operand_gives_the_right_product_or_fails() -> None:
 @pytest.mark.parametrize("a", [[-10], [10], [3]])
 def test_a_small_operand(a: list[int]) -> None:
     bounds = Bounds((10, *[0] * (LIMBS - 1)), 10)
-    script = with_residues(multiply((bounds,), Factor((BALANCED,))))
+    script = with_residues(multiply((bounds,), (BALANCED,)))
     items = witness(balanced(P - 5), [*a, *[0] * (LIMBS - 1)])
     assert accepts(script, items, to_limbs(-5 * a[0] % P))
 
@@ -197,11 +197,11 @@ def test_digit_count() -> None:
 
 def test_operands_too_large_are_refused_when_the_script_is_written() -> None:
     with pytest.raises(ScriptError):
-        multiply((CANONICAL,), Factor((BALANCED.scaled(100),)))
+        multiply((CANONICAL,), (BALANCED.scaled(100),))
     with pytest.raises(ScriptError):
-        multiply((CANONICAL,), Factor((BALANCED,), (BALANCED.scaled(1 << 8),)))
+        multiply((CANONICAL,), (BALANCED,), (BALANCED.scaled(1 << 8),))
     with pytest.raises(ScriptError, match="digits"):
-        multiply((Bounds(CANONICAL.limbs, P << 14),), Factor((BALANCED,)))
+        multiply((Bounds(CANONICAL.limbs, P << 14),), (BALANCED,))
 
 
 @pytest.mark.sweep

@@ -17,7 +17,7 @@ one element m0 + m1·w before it is applied. B is in its subgroup exactly where 
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from bitvm_bridge.program.groth16.native import field as fq
@@ -194,6 +194,12 @@ def _rests(v: Sequence[Pair], addend: Triple) -> Triple:
     )
 
 
+def _factors(index: int, left: Pair, product: Product, v: Sequence[Pair]) -> tuple[Pair, Pair, Pair]:
+    """Factors and addend that give a coefficient; ξ goes to the factor that other products do not share."""
+    right = _sums(product.b)[index]
+    return left, times_xi(right) if index == 0 else right, _rests(v, product.addend)[index]
+
+
 class Fq6Maker:
     """Products in Fq6, by Karatsuba's method: six products in Fq2 for a dense one."""
 
@@ -207,25 +213,27 @@ class Fq6Maker:
 
     def multiply_each(self, a: Triple, products: Sequence[Product]) -> list[Triple]:
         """a·b + addend for each; products of the same part of a follow each other, because they share its digits."""
+        lower = self._lower(a, products)
+        results: list[list[Pair]] = [[] for _ in products]
+        for i, left in enumerate(_sums(a)):
+            for product, v, result in zip(products, lower, results, strict=True):
+                result.append(pair(self.circuit.multiply(f"{product.name}.{i}", *_factors(i, left, product, v))))
+        return [(first, second, third) for first, second, third in results]
+
+    def check_zero(self, a: Triple, *products: Product) -> None:
+        """a·b + addend = 0 for each, in the order of `multiply_each`."""
+        lower = self._lower(a, products)
+        for i, left in enumerate(_sums(a)):
+            for product, v in zip(products, lower, strict=True):
+                self.circuit.check_zero(*_factors(i, left, product, v))
+
+    def _lower(self, a: Triple, products: Sequence[Product]) -> list[list[Pair]]:
+        """Products of parts with the same index."""
         lower: list[list[Pair]] = [[] for _ in products]
         for i in range(3):
             for product, v in zip(products, lower, strict=True):
                 v.append(pair(self.circuit.multiply(f"{product.name}.v{i}", a[i], product.b[i])))
-        results: list[list[Pair]] = [[] for _ in products]
-        for i, left in enumerate(_sums(a)):
-            for product, v, result in zip(products, lower, results, strict=True):
-                right, rest = _sums(product.b)[i], _rests(v, product.addend)[i]
-                # ξ belongs to the factor that is not shared
-                factors = (left, times_xi(right)) if i == 0 else (left, right)
-                result.append(pair(self.circuit.multiply(f"{product.name}.{i}", *factors, rest)))
-        return [(first, second, third) for first, second, third in results]
-
-    def check_zero(self, name: str, a: Triple, b: Triple, addend: Triple) -> None:
-        """a·b + addend = 0"""
-        v = [pair(self.circuit.multiply(f"{name}.v{i}", a[i], b[i])) for i in range(3)]
-        left, right, rest = _sums(a), _sums(b), _rests(v, addend)
-        for i in range(3):
-            self.circuit.check_zero(times_xi(left[i]) if i == 0 else left[i], right[i], rest[i])
+        return lower
 
     def multiply_line(self, name: str, a: Line2, trace: Line2, norm: Triple) -> tuple[Triple, Triple]:
         """(a0 + a1·v)·trace + norm, and v·(a0 + a1·v)·norm + trace + a0 + a1·v, in three and in five products.
@@ -248,22 +256,42 @@ class Fq6Maker:
         upper2 = pair(multiply(f"{name}.upper.2", both, add(norm[0], norm[1]), rest))
         return (inner0, inner1, inner2), (upper0, upper1, upper2)
 
-    def divide(self, name: str, denominator: Triple, solve: Callable[[Values], Sequence[int]]) -> Triple:
+    def _hint(self, name: str, denominator: Triple, solve: Callable[[Values], Sequence[int]]) -> Triple:
         """A hinted quotient, which the caller must force."""
         names = [f"{name}.k{index}" for index in range(6)]
         return triple(self.circuit.hint(names, flat(denominator), "a denominator of the pairing is zero", solve))
 
     def torus_square(self, name: str, g: Triple) -> Triple:
         """k with (g + w)² = k + w up to a factor in Fq6."""
+        k, product = self._square(name, g)
+        self.check_zero(g, product)
+        return k
+
+    def torus_divide(self, name: str, numerator: Triple, denominator: Triple, square: str = "") -> Triple:
+        """numerator / denominator, or, under the name `square`, what `torus_square` makes of it, in one go."""
+
+        def solve(values: Values) -> list[int]:
+            return divide6(value6(values, numerator), value6(values, denominator))
+
+        quotient = self._hint(name, denominator, solve)
+        product = Product(name, denominator, neg6(numerator))
+        if not square:
+            self.check_zero(quotient, product)
+            return quotient
+        k, other = self._square(square, quotient)
+        self.check_zero(quotient, product, other)
+        return k
+
+    def _square(self, name: str, g: Triple) -> tuple[Triple, Product]:
+        """A hinted k, and what g times it must be."""
 
         def solve(values: Values) -> list[int]:
             native = value6(values, g)
             numerator = fq.fq6_add(fq.fq6_square(native), ((0, 0), (1, 0), (0, 0)))
             return divide6(numerator, fq.fq6_add(native, native))
 
-        k = self.divide(name, g, solve)
-        self.check_zero(name, g, sub6(add6(k, k), g), neg6(V))
-        return k
+        k = self._hint(name, g, solve)
+        return k, Product(name, sub6(add6(k, k), g), neg6(V))
 
     def torus_product(self, name: str, g: Triple, factor: Triple, square: Triple) -> Triple:
         """k with (g + w)(factor + w) = k + w up to a factor in Fq6; `square` is factor²."""
@@ -273,8 +301,8 @@ class Fq6Maker:
             product = fq.fq6_mul(value6(values, g), value6(values, factor))
             return divide6(fq.fq6_add(product, ((0, 0), (1, 0), (0, 0))), value6(values, denominator))
 
-        k = self.divide(name, denominator, solve)
-        self.check_zero(name, sub6(k, factor), denominator, sub6(square, V))
+        k = self._hint(name, denominator, solve)
+        self.check_zero(sub6(k, factor), Product(name, denominator, sub6(square, V)))
         return k
 
 
@@ -477,27 +505,33 @@ class _Loop:
 
     def run(self, gamma: Sequence[Line], delta: Sequence[Line]) -> None:
         """f · c^−(6x+2): a digit doubles, one of LOOP_DIGITS adds ±B, one of ROOT_DIGITS multiplies by a power of c."""
-        fixed_lines = iter(zip(gamma, delta, strict=True))
-        for index, (digit, exponent) in enumerate(zip(LOOP_DIGITS[1:], ROOT_DIGITS[1:], strict=True)):
-            name = f"step{index}"
-            lines_there = self._lines(f"{name}.double", self._tangent(f"{name}.tangent"), next(fixed_lines))
-            if index:
-                self.f = self.fq6.torus_square(f"{name}.square", self.f)
-            self._apply(f"{name}.double", *lines_there)
-            if digit:
-                x, y = self.b
-                chord = self._chord(f"{name}.chord", (x, y if digit > 0 else neg(y)))
-                self._apply(f"{name}.add", *self._lines(f"{name}.add", chord, next(fixed_lines)))
-            if exponent:
-                root, square = self.powers[abs(exponent)]
-                factor = neg6(root) if exponent > 0 else root
-                self.f = self.fq6.torus_product(f"{name}.root", self.f, factor, square)
-                self._copy_point(name)
-                self.circuit.seam(f"{name}.root")
+        self._fixed_lines = iter(zip(gamma, delta, strict=True))
+        digits = list(zip(LOOP_DIGITS[1:], ROOT_DIGITS[1:], strict=True))
+        for index, (digit, exponent) in enumerate(digits):
+            is_last = index == len(digits) - 1
+            self._step(f"step{index}", digit, exponent, "" if is_last else f"step{index + 1}.square")
         for power in (1, 2):
             x, y = self._psi(f"psi{power}", power)
-            chord = self._chord(f"psi{power}.chord", (x, y if power == 1 else neg(y)))
-            self._apply(f"psi{power}.add", *self._lines(f"psi{power}.add", chord, next(fixed_lines)))
+            self._add_line(f"psi{power}", (x, y if power == 1 else neg(y)))
+
+    def _step(self, name: str, digit: int, exponent: int, square: str) -> None:
+        """f is squared in the end for the next step, which has its name."""
+        tangent = self._tangent(f"{name}.tangent")
+        self._apply(f"{name}.double", tangent, "" if digit or exponent else square)
+        if digit:
+            x, y = self.b
+            self._add_line(name, (x, y if digit > 0 else neg(y)), "" if exponent else square)
+        if exponent:
+            root, root_square = self.powers[abs(exponent)]
+            factor = neg6(root) if exponent > 0 else root
+            self.f = self.fq6.torus_product(f"{name}.root", self.f, factor, root_square)
+            if square:
+                self.f = self.fq6.torus_square(square, self.f)
+            self._copy_point(name)
+            self.circuit.seam(f"{name}.root")
+
+    def _add_line(self, name: str, point: Line2, square: str = "") -> None:
+        self._apply(f"{name}.add", self._chord(f"{name}.chord", point), square)
 
     def finish(self, key: VerifyingKey) -> None:
         """B's subgroup; the last powers of c; and the constant pairing, whose product with f must be in Fq6."""
@@ -527,20 +561,15 @@ class _Loop:
         copies = [self.circuit.copy(f"{name}.T{index}", part) for index, part in enumerate(parts)]
         self.point = (copies[0], copies[1]), (copies[2], copies[3])
 
-    def _apply(self, name: str, inner: Triple, m1: Triple) -> None:
-        """f times m0 + m1·w, with m0 = 1 + v·inner."""
-        k, fq6 = self.f, self.fq6
-        m0 = add6(ONE, times_v(inner))
-        products = (Product(f"{name}.n", m1), Product(f"{name}.numerator", inner, m1))
-        below, above = fq6.multiply_each(k, products)
-        denominator, numerator = add6(m0, below), add6(k, times_v(above))
-
-        def solve(values: Values) -> list[int]:
-            return divide6(value6(values, numerator), value6(values, denominator))
-
-        result = fq6.divide(name, denominator, solve)
-        fq6.check_zero(name, result, denominator, neg6(numerator))
-        self.f = result
+    def _apply(self, name: str, line: Line2, square: str = "") -> None:
+        """f times the lines through T, −L and −C, m0 + m1·w with m0 = 1 + v·inner; squared where that has a name."""
+        inner, m1 = self._lines(name, line, next(self._fixed_lines))
+        k = self.f
+        below = Product(f"{name}.denominator", m1, add6(ONE, times_v(inner)))
+        above = Product(f"{name}.numerator", inner, add6(m1, (k[1], k[2], NIL)))
+        denominator, shifted = self.fq6.multiply_each(k, (below, above))
+        numerator = add(k[0], times_xi(shifted[2])), shifted[0], shifted[1]
+        self.f = self.fq6.torus_divide(name, numerator, denominator, square)
         self.circuit.seam(name)
 
     def _lines(self, name: str, line: tuple[Pair, Pair], fixed: tuple[Line, Line]) -> tuple[Triple, Triple]:
