@@ -220,12 +220,12 @@ class Fq6Maker:
                 result.append(pair(self.circuit.multiply(f"{product.name}.{i}", *_factors(i, left, product, v))))
         return [(first, second, third) for first, second, third in results]
 
-    def check_zero(self, a: Triple, *products: Product) -> None:
-        """a·b + addend = 0 for each, in the order of `multiply_each`."""
-        lower = self._lower(a, products)
+    def check_zero(self, name: str, a: Triple, b: Triple, addend: Triple) -> None:
+        """a·b + addend = 0"""
+        product = Product(name, b, addend)
+        (v,) = self._lower(a, (product,))
         for i, left in enumerate(_sums(a)):
-            for product, v in zip(products, lower, strict=True):
-                self.circuit.check_zero(*_factors(i, left, product, v))
+            self.circuit.check_zero(*_factors(i, left, product, v))
 
     def _lower(self, a: Triple, products: Sequence[Product]) -> list[list[Pair]]:
         """Products of parts with the same index."""
@@ -263,27 +263,6 @@ class Fq6Maker:
 
     def torus_square(self, name: str, g: Triple) -> Triple:
         """k with (g + w)² = k + w up to a factor in Fq6."""
-        k, product = self._square(name, g)
-        self.check_zero(g, product)
-        return k
-
-    def torus_divide(self, name: str, numerator: Triple, denominator: Triple, square: str = "") -> Triple:
-        """numerator / denominator, or, under the name `square`, what `torus_square` makes of it, in one go."""
-
-        def solve(values: Values) -> list[int]:
-            return divide6(value6(values, numerator), value6(values, denominator))
-
-        quotient = self._hint(name, denominator, solve)
-        product = Product(name, denominator, neg6(numerator))
-        if not square:
-            self.check_zero(quotient, product)
-            return quotient
-        k, other = self._square(square, quotient)
-        self.check_zero(quotient, product, other)
-        return k
-
-    def _square(self, name: str, g: Triple) -> tuple[Triple, Product]:
-        """A hinted k, and what g times it must be."""
 
         def solve(values: Values) -> list[int]:
             native = value6(values, g)
@@ -291,7 +270,18 @@ class Fq6Maker:
             return divide6(numerator, fq.fq6_add(native, native))
 
         k = self._hint(name, g, solve)
-        return k, Product(name, sub6(add6(k, k), g), neg6(V))
+        self.check_zero(name, g, sub6(add6(k, k), g), neg6(V))
+        return k
+
+    def divide(self, name: str, numerator: Triple, denominator: Triple) -> Triple:
+        """numerator / denominator"""
+
+        def solve(values: Values) -> list[int]:
+            return divide6(value6(values, numerator), value6(values, denominator))
+
+        quotient = self._hint(name, denominator, solve)
+        self.check_zero(name, quotient, denominator, neg6(numerator))
+        return quotient
 
     def torus_product(self, name: str, g: Triple, factor: Triple, square: Triple) -> Triple:
         """k with (g + w)(factor + w) = k + w up to a factor in Fq6; `square` is factor²."""
@@ -302,7 +292,7 @@ class Fq6Maker:
             return divide6(fq.fq6_add(product, ((0, 0), (1, 0), (0, 0))), value6(values, denominator))
 
         k = self._hint(name, denominator, solve)
-        self.check_zero(sub6(k, factor), Product(name, denominator, sub6(square, V)))
+        self.check_zero(name, sub6(k, factor), denominator, sub6(square, V))
         return k
 
 
@@ -506,32 +496,25 @@ class _Loop:
     def run(self, gamma: Sequence[Line], delta: Sequence[Line]) -> None:
         """f · c^−(6x+2): a digit doubles, one of LOOP_DIGITS adds ±B, one of ROOT_DIGITS multiplies by a power of c."""
         self._fixed_lines = iter(zip(gamma, delta, strict=True))
-        digits = list(zip(LOOP_DIGITS[1:], ROOT_DIGITS[1:], strict=True))
+        digits = zip(LOOP_DIGITS[1:], ROOT_DIGITS[1:], strict=True)
         for index, (digit, exponent) in enumerate(digits):
-            is_last = index == len(digits) - 1
-            self._step(f"step{index}", digit, exponent, "" if is_last else f"step{index + 1}.square")
+            name = f"step{index}"
+            tangent = self._tangent(f"{name}.tangent")
+            if index:
+                self.f = self.fq6.torus_square(f"{name}.square", self.f)
+            self._apply(f"{name}.double", tangent)
+            if digit:
+                x, y = self.b
+                self._apply(f"{name}.add", self._chord(f"{name}.chord", (x, y if digit > 0 else neg(y))))
+            if exponent:
+                root, square = self.powers[abs(exponent)]
+                factor = neg6(root) if exponent > 0 else root
+                self.f = self.fq6.torus_product(f"{name}.root", self.f, factor, square)
+                self._copy_point(name)
+                self.circuit.seam(f"{name}.root")
         for power in (1, 2):
             x, y = self._psi(f"psi{power}", power)
-            self._add_line(f"psi{power}", (x, y if power == 1 else neg(y)))
-
-    def _step(self, name: str, digit: int, exponent: int, square: str) -> None:
-        """f is squared in the end for the next step, which has its name."""
-        tangent = self._tangent(f"{name}.tangent")
-        self._apply(f"{name}.double", tangent, "" if digit or exponent else square)
-        if digit:
-            x, y = self.b
-            self._add_line(name, (x, y if digit > 0 else neg(y)), "" if exponent else square)
-        if exponent:
-            root, root_square = self.powers[abs(exponent)]
-            factor = neg6(root) if exponent > 0 else root
-            self.f = self.fq6.torus_product(f"{name}.root", self.f, factor, root_square)
-            if square:
-                self.f = self.fq6.torus_square(square, self.f)
-            self._copy_point(name)
-            self.circuit.seam(f"{name}.root")
-
-    def _add_line(self, name: str, point: Line2, square: str = "") -> None:
-        self._apply(f"{name}.add", self._chord(f"{name}.chord", point), square)
+            self._apply(f"psi{power}.add", self._chord(f"psi{power}.chord", (x, y if power == 1 else neg(y))))
 
     def finish(self, key: VerifyingKey) -> None:
         """B's subgroup; the last powers of c; and the constant pairing, whose product with f must be in Fq6."""
@@ -561,15 +544,16 @@ class _Loop:
         copies = [self.circuit.copy(f"{name}.T{index}", part) for index, part in enumerate(parts)]
         self.point = (copies[0], copies[1]), (copies[2], copies[3])
 
-    def _apply(self, name: str, line: Line2, square: str = "") -> None:
-        """f times the lines through T, −L and −C, m0 + m1·w with m0 = 1 + v·inner; squared where that has a name."""
+    def _apply(self, name: str, line: Line2) -> None:
+        """f times the lines through T, −L and −C, m0 + m1·w with m0 = 1 + v·inner."""
         inner, m1 = self._lines(name, line, next(self._fixed_lines))
         k = self.f
         below = Product(f"{name}.denominator", m1, add6(ONE, times_v(inner)))
         above = Product(f"{name}.numerator", inner, add6(m1, (k[1], k[2], NIL)))
         denominator, shifted = self.fq6.multiply_each(k, (below, above))
+        # k + v·(k·inner + m1), where two parts of k are in already
         numerator = add(k[0], times_xi(shifted[2])), shifted[0], shifted[1]
-        self.f = self.fq6.torus_divide(name, numerator, denominator, square)
+        self.f = self.fq6.divide(name, numerator, denominator)
         self.circuit.seam(name)
 
     def _lines(self, name: str, line: tuple[Pair, Pair], fixed: tuple[Line, Line]) -> tuple[Triple, Triple]:
