@@ -171,7 +171,7 @@ def test_an_operand_is_cut_once_for_several_products(components: int) -> None:
     pushed = [b"".join(map(push, witness(*map(to_limbs, c), *map(balanced, b)))) for b, c in pairs]
     script = first.script + pushed[0] + then[0].script
     fetch = OP_FROMALTSTACK * (cut_items(canonicals) + LIMBS * components)
-    kept = left_by(script + fetch, witness(*map(to_limbs, a))).numbers[: cut_items(canonicals)]
+    kept = left_by(script + fetch, witness(*map(to_limbs, a))).numbers[-cut_items(canonicals) :]
     assert kept == left_by(first.script + fetch[: len(kept)], witness(*map(to_limbs, a))).numbers
     whole = with_residues(Fragment(script + pushed[1] + then[1].script, 0, then[0].results + then[1].results))
     right = [value for b, c in pairs for value in native(a, b, c)]
