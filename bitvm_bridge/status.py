@@ -4,7 +4,7 @@ All of it is derived from the graph: a transaction can be sent from the height a
 have passed, and its time is up when a transaction of another party that spends one of the same outputs becomes valid.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from bitvm_bridge.chain.node import Node
@@ -65,7 +65,7 @@ def status(graph: Graph, node: Node) -> Status:
     happened = {event.name for event in events.values()}
     order = {name: position for position, name in enumerate(graph.txs)}
     ordered = sorted(events.values(), key=lambda event: (event.height, order.get(event.name, -1)))
-    return Status(node.height(), tuple(ordered), tuple(_duties(graph, unspent, happened)))
+    return Status(node.height(), tuple(ordered), tuple(duties(graph, unspent, happened)))
 
 
 def identify(graph: Graph, tx: Transaction) -> str:
@@ -81,7 +81,8 @@ def identify(graph: Graph, tx: Transaction) -> str:
     return OTHER
 
 
-def _duties(graph: Graph, unspent: dict[OutPoint, int], happened: set[str]) -> Iterator[Duty]:
+def duties(graph: Graph, unspent: Mapping[OutPoint, int], happened: Collection[str]) -> Iterator[Duty]:
+    """What can be sent while these outputs are unspent (with their heights) and these transactions have confirmed."""
     possible = {}
     for item in graph.txs.values():
         if all(entry.source.outpoint in unspent for entry in item.inputs):
@@ -100,6 +101,6 @@ def _duties(graph: Graph, unspent: dict[OutPoint, int], happened: set[str]) -> I
         yield Duty(item.name, item.template.sender, start, min(rivals, default=None))
 
 
-def _start(item: GraphTx, unspent: dict[OutPoint, int]) -> int:
+def _start(item: GraphTx, unspent: Mapping[OutPoint, int]) -> int:
     """The first height at which every relative lock has passed (BIP68)."""
     return max(unspent[entry.source.outpoint] + max(entry.wait, 1) for entry in item.inputs)

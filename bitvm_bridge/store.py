@@ -188,10 +188,24 @@ class Store:
         """The ids of every document of a kind."""
         return [key for (key,) in self._db.execute("SELECT id FROM records WHERE kind = ? ORDER BY id", (kind,))]
 
+    def items(self, kind: str, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
+        """(id, document) of every document of a kind whose id begins so, by id."""
+        query = "SELECT id, document FROM records WHERE kind = ? AND substr(id, 1, ?) = ? AND id >= ? ORDER BY id"
+        return list(self._db.execute(query, (kind, len(prefix), prefix, prefix)))
+
+    def delete(self, kind: str, key: bytes) -> None:
+        """Forget a document; one that is not there is fine."""
+        with self.transaction():
+            self._db.execute("DELETE FROM records WHERE kind = ? AND id = ?", (kind, key))
+
     def is_bound(self, instance: bytes, messages: Sequence[bytes]) -> bool:
         """Is every key of an instance bound to these messages?"""
+        return self.bound(instance) == tuple(messages)
+
+    def bound(self, instance: bytes) -> tuple[bytes, ...]:
+        """What the keys of an instance are bound to, key by key; empty before they are."""
         query = "SELECT message FROM one_time_keys WHERE instance = ? ORDER BY slot"
-        return [message for (message,) in self._db.execute(query, (instance,))] == list(messages)
+        return tuple(message for (message,) in self._db.execute(query, (instance,)))
 
     def bind_one_time_keys(self, instance: bytes, messages: Sequence[bytes]) -> None:
         """Bind key `i` of an instance to message `i`, all or none, before any of them signs.

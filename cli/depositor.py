@@ -76,9 +76,8 @@ def deposit(app: App, /, name: str, receiver: str, **options: Any) -> None:
     sending = take_sending(options)
     params = Params.default(app.network, **{key: value for key, value in options.items() if value is not None})
     with app.store() as store, app.node() as node:
-        key = store.seed(Role.DEPOSITOR, name).wallet_key()
-        request = Request(params, key.xonly, from_hex("--receiver", receiver))
-        wallet = open_wallet(app, store, node, Role.DEPOSITOR, name, sending, request.id, "PegInDeposit")
+        wallet = open_wallet(store, node, Role.DEPOSITOR, name, sending)
+        request = Request(params, wallet.key.xonly, from_hex("--receiver", receiver))
         records.refuse_second(store, node, request.id, "PegInDeposit")
         prepared, setup = role.deposit(wallet, request, members_for(store, request))
         finish(
@@ -106,7 +105,7 @@ def peg_in(app: App, /, deposit: str, name: str, **options: Any) -> None:
     sending = take_sending(options)
     with app.store() as store, app.node() as node:
         setup = records.load_deposit(store, deposit)
-        wallet = open_wallet(app, store, node, Role.DEPOSITOR, name, sending, setup.request.id, "PegIn")
+        wallet = open_wallet(store, node, Role.DEPOSITOR, name, sending)
         prepared = role.peg_in(wallet, setup, records.load_peg_in(store, setup))
         finish(app, store, node, sending, setup.request.id, prepared)
 
@@ -124,7 +123,7 @@ def refund(app: App, /, deposit: str, name: str, **options: Any) -> None:
     sending = take_sending(options)
     with app.store() as store, app.node() as node:
         setup = records.load_deposit(store, deposit)
-        wallet = open_wallet(app, store, node, Role.DEPOSITOR, name, sending, setup.request.id, "PegInRefund")
+        wallet = open_wallet(store, node, Role.DEPOSITOR, name, sending)
         finish(app, store, node, sending, setup.request.id, role.refund(wallet, setup, wallet.key))
 
 

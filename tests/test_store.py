@@ -449,6 +449,26 @@ def test_transactions_are_looked_after_until_their_fate_is_final(store: Store) -
     assert [item.name for item in store.unsettled()] == ["KickOff", "Assert"]
 
 
+def test_records_are_listed_by_the_beginning_of_their_ids_and_deleted(store: Store) -> None:
+    for key in (b"a1", b"a2", b"b1", b"a\xff"):
+        store.put("kind", key, b"of " + key)
+    store.put("another", b"a3", b"")
+    assert store.items("kind", b"a") == [(key, b"of " + key) for key in (b"a1", b"a2", b"a\xff")]
+    assert len(store.items("kind")) == 4
+    assert store.items("kind", b"c") == []
+    store.delete("kind", b"a1")
+    store.delete("kind", b"never there")
+    assert [key for key, _ in store.items("kind", b"a")] == [b"a2", b"a\xff"]
+    assert store.get("another", b"a3") == b""
+
+
+def test_what_one_time_keys_are_bound_to_is_told(store: Store) -> None:
+    assert store.bound(INSTANCE) == ()
+    store.bind_one_time_keys(INSTANCE, [b"one", b"two"])
+    assert store.bound(INSTANCE) == (b"one", b"two")
+    assert store.bound(b"\x02" * 32) == ()
+
+
 def test_records_and_transactions(store: Store) -> None:
     assert store.get("kind", b"id") is None
     store.put("kind", b"id", b"one")

@@ -1,0 +1,86 @@
+"""What the watcher keeps in the store: the blocks it has read, and what it found in them."""
+
+from typing import Final
+
+from bitvm_bridge.store import Store
+from bitvm_bridge.transaction import Transaction
+from bitvm_bridge.watch.history import Confirmed, Place
+
+BLOCK: Final = "watch block"
+SEEN: Final = "watch transaction"
+SINCE: Final = "watch since"
+_ID_SIZE: Final = 32
+_NUMBER_SIZE: Final = 4
+
+
+class Journal:
+    """A view of the store. Writes that belong together are put in one of its transactions by the caller."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def position(self) -> int | None:
+        """The height of the last block that was read; None before the first."""
+        heights = self.store.keys(BLOCK)
+        return _to_number(heights[-1]) if heights else None
+
+    def lowest(self) -> int | None:
+        """The lowest height whose hash is still kept."""
+        heights = self.store.keys(BLOCK)
+        return _to_number(heights[0]) if heights else None
+
+    def block_hash(self, height: int) -> bytes | None:
+        """The hash of a block that was read, where it is still kept."""
+        return self.store.get(BLOCK, _number(height))
+
+    def add_block(self, height: int, block_hash: bytes, keep: int) -> None:
+        """Move on to a block; of those before it, the hashes of `keep` blocks are kept."""
+        self.store.put(BLOCK, _number(height), block_hash)
+        if height > keep:
+            self.store.delete(BLOCK, _number(height - keep - 1))
+
+    def rewind(self, height: int) -> None:
+        """Forget every block above a height, and what was found there."""
+        for key in self.store.keys(BLOCK):
+            if _to_number(key) > height:
+                self.store.delete(BLOCK, key)
+        for key in self.store.keys(SEEN):
+            if _place(key).height > height:
+                self.store.delete(SEEN, key)
+
+    def forget(self) -> None:
+        """Everything that was read off the chain, so that it is read again."""
+        for kind in (BLOCK, SEEN, SINCE):
+            for key in self.store.keys(kind):
+                self.store.delete(kind, key)
+
+    def add_seen(self, instance: bytes, confirmed: Confirmed) -> None:
+        """Keep a transaction that concerns an instance."""
+        place = _number(confirmed.place.height) + _number(confirmed.place.position)
+        self.store.put(SEEN, instance + place, confirmed.tx.serialize())
+
+    def seen(self, instance: bytes) -> list[Confirmed]:
+        """What concerns an instance, in the order of the chain."""
+        return [Confirmed(_place(key), Transaction.parse(raw)) for key, raw in self.store.items(SEEN, instance)]
+
+    def start(self, instance: bytes) -> None:
+        """Note that every block that may concern an instance has been read up to the position."""
+        self.store.put(SINCE, instance, b"")
+
+    def started(self) -> set[bytes]:
+        """The instances of which this is so."""
+        return set(self.store.keys(SINCE))
+
+
+def _number(value: int) -> bytes:
+    """So that ids sort as their numbers do."""
+    return value.to_bytes(_NUMBER_SIZE, "big")
+
+
+def _to_number(raw: bytes) -> int:
+    return int.from_bytes(raw, "big")
+
+
+def _place(key: bytes) -> Place:
+    numbers = key[_ID_SIZE:]
+    return Place(_to_number(numbers[:_NUMBER_SIZE]), _to_number(numbers[_NUMBER_SIZE:]))
