@@ -10,6 +10,8 @@ from bitvm_bridge.errors import BadInput, BridgeError
 from bitvm_bridge.setup import DepositDocument, DepositSetup, InstanceSetup
 from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.store import Store
+from bitvm_bridge.transaction import OutPoint
+from bitvm_bridge.wallet import Prepared
 
 DEPOSIT: Final = "deposit"
 INSTANCE: Final = "instance"
@@ -48,6 +50,30 @@ def refuse_second(store: Store, node: Node, owner: bytes, name: str) -> None:
             node.output(tx.outpoint(0)) is not None or node.in_mempool(tx.txid) or node.find(tx.txid) is not None
         ):
             raise BridgeError(f"{name}: already sent, as {tx.txid_hex}")
+
+
+def purpose(owner: bytes, name: str) -> str:
+    """What a coin is set aside for that a transaction of a deposit or instance spends."""
+    return f"{name} of {owner.hex()}"
+
+
+def reserved_for_others(store: Store, owner: bytes, name: str) -> frozenset[OutPoint]:
+    """The coins that this transaction must leave alone."""
+    own = purpose(owner, name)
+    return frozenset(coin for coin, other in store.reserved_coins().items() if other != own)
+
+
+def keep(store: Store, owner: bytes, prepared: Prepared, *, sent: bool) -> None:
+    """Remember a transaction, its child and that its coins are taken; `sent`: from now on it is looked after.
+
+    Raises BridgeError where another transaction has taken one of the coins meanwhile.
+    """
+    with store.transaction():
+        for coin in sorted(prepared.coins):
+            store.reserve_coin(coin, purpose(owner, prepared.name))
+        store.record_transaction(owner, prepared.name, prepared.tx, sent=sent)
+        if prepared.child is not None:
+            store.record_transaction(owner, prepared.name, prepared.child.tx, parent=prepared.tx.txid, sent=sent)
 
 
 def save_deposit(store: Store, setup: DepositSetup, *, replace: bool = False) -> None:

@@ -7,7 +7,8 @@ from typing import Final
 from bitvm_bridge import taproot
 from bitvm_bridge.chain.mempool import COINBASE_MATURITY
 from bitvm_bridge.chain.node import Node, Utxo, Verdict
-from bitvm_bridge.errors import BadInput, BridgeError
+from bitvm_bridge.errors import BridgeError
+from bitvm_bridge.fees import check_fee_rate
 from bitvm_bridge.graph import ANCHOR
 from bitvm_bridge.keys import SecretKey
 from bitvm_bridge.params import DUST
@@ -16,22 +17,18 @@ from bitvm_bridge.protocol import wallet_script
 from bitvm_bridge.transaction import SEQUENCE_RBF, OutPoint, Transaction, TxIn, TxOut
 
 SIGNATURE_PLACEHOLDER: Final = bytes(64)
-MAX_FEE_RATE: Final = 1_000.0
-"""sat per vB: above this a fee is taken for a mistake."""
-
-
-def check_fee_rate(rate: float) -> None:
-    """Raises BadInput for a rate (sat/vB) that pays nothing, and for one that is a mistake."""
-    if not 0 < rate <= MAX_FEE_RATE:
-        raise BadInput("fee rate", rate, f"above 0 and at most {MAX_FEE_RATE:g} sat/vB")
 
 
 @dataclass(frozen=True)
 class Funded:
-    """A transaction whose inputs cover its outputs and its fee; `spent` has the output of each input."""
+    """A transaction whose inputs cover its outputs and its fee; `spent` has the output of each input.
+
+    `coins` are those inputs that a wallet chose.
+    """
 
     tx: Transaction
     spent: tuple[TxOut, ...]
+    coins: frozenset[OutPoint] = frozenset()
 
     @property
     def fee(self) -> int:
@@ -61,6 +58,11 @@ class Prepared:
     def transactions(self) -> tuple[Transaction, ...]:
         """Parent, then child."""
         return (self.tx,) if self.child is None else (self.tx, self.child.tx)
+
+    @property
+    def coins(self) -> frozenset[OutPoint]:
+        """The wallet coins that it spends, the child's included."""
+        return self.parent.coins | (self.child.coins if self.child else frozenset())
 
     @property
     def relayable(self) -> bool:
@@ -135,6 +137,7 @@ class Wallet:
         coins = tuple(TxIn(coin.outpoint, SEQUENCE_RBF, witness=(SIGNATURE_PLACEHOLDER,)) for coin in chosen)
         inputs = (*partial.inputs, *coins)
         all_spent = (*spent, *(coin.output for coin in chosen))
+        own = frozenset(coin.outpoint for coin in chosen)
         available = sum(out.amount for out in all_spent) - sum(out.amount for out in partial.outputs)
         if not inputs:
             return None
@@ -143,9 +146,9 @@ class Wallet:
             tx = replace(partial, inputs=inputs, outputs=outputs)
             rest = available - max(self._fee(tx.vsize + extra_vsize) - extra_fee, self._fee(tx.vsize))
             if change and rest >= DUST:
-                return Funded(replace(tx, outputs=(*partial.outputs, TxOut(rest, self.script_pubkey))), all_spent)
+                return Funded(replace(tx, outputs=(*partial.outputs, TxOut(rest, self.script_pubkey))), all_spent, own)
             if not change and outputs and rest >= 0:
-                return Funded(tx, all_spent)
+                return Funded(tx, all_spent, own)
         return None
 
     def _fee(self, vsize: int) -> int:

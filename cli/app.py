@@ -13,6 +13,7 @@ import click
 from bitvm_bridge.chain.node import Node
 from bitvm_bridge.documents import encode
 from bitvm_bridge.errors import BadInput, BridgeError
+from bitvm_bridge.fees import FeeOptions
 from bitvm_bridge.params import Network
 from bitvm_bridge.store import Store
 
@@ -50,6 +51,7 @@ class App:
     json: bool
     plain_keys: bool
     passphrase: str | None = field(repr=False)
+    fees: FeeOptions = field(default_factory=FeeOptions)
 
     @property
     def home(self) -> Path:

@@ -11,13 +11,14 @@ from bitvm_bridge.dispute import assertion as asserting
 from bitvm_bridge.dispute import disprove as dispute
 from bitvm_bridge.dispute.assertion import Assertion
 from bitvm_bridge.errors import BadInput, BridgeError
+from bitvm_bridge.fees import check_fee_rate
 from bitvm_bridge.keys import Role
 from bitvm_bridge.protocol import wallet_script
 from bitvm_bridge.roles import challenger as role
 from bitvm_bridge.setup import InstanceSetup
 from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.transaction import Transaction
-from bitvm_bridge.wallet import Prepared, Wallet, check_fee_rate
+from bitvm_bridge.wallet import Prepared, Wallet
 from cli.app import STDOUT, App, emit, read_file, say, with_app, write_file
 from cli.disputed import load_bundle, load_instance
 from cli.keys import add_key_commands, name_option
@@ -44,11 +45,11 @@ add_key_commands(challenger, Role.CHALLENGER)
 Make = Callable[[Wallet, Bundle], Prepared]
 
 
-def _send(app: App, instance: str, name: str, options: dict[str, Any], make: Make) -> None:
+def _send(app: App, what: str, instance: str, name: str, options: dict[str, Any], make: Make) -> None:
     sending = take_sending(options)
     with app.store() as store, app.node() as node:
         bundle = load_bundle(store, instance)
-        wallet = open_wallet(store, node, Role.CHALLENGER, name, sending)
+        wallet = open_wallet(app, store, node, Role.CHALLENGER, name, sending, bundle.setup.id, what)
         finish(app, store, node, sending, bundle.setup.id, make(wallet, bundle))
 
 
@@ -62,7 +63,7 @@ def challenge(app: App, /, instance: str, name: str, **options: Any) -> None:
 
     It pays the operator of INSTANCE for its trouble. If the claim is false, the reward is worth more.
     """
-    _send(app, instance, name, options, lambda wallet, bundle: role.challenge(wallet, bundle))
+    _send(app, "Challenge", instance, name, options, lambda wallet, bundle: role.challenge(wallet, bundle))
 
 
 @challenger.command("assert-timeout")
@@ -76,7 +77,8 @@ def assert_timeout(app: App, /, instance: str, index: int, name: str, **options:
 
     It takes the reward out of the bond of INSTANCE. Valid when the assert window is over.
     """
-    _send(app, instance, name, options, lambda wallet, bundle: role.assert_timeout(wallet, bundle, index))
+    what = f"AssertTimeout_{index}"
+    _send(app, what, instance, name, options, lambda wallet, bundle: role.assert_timeout(wallet, bundle, index))
 
 
 @challenger.command()
@@ -89,7 +91,7 @@ def forfeit(app: App, /, instance: str, name: str, **options: Any) -> None:
 
     It takes the reward out of the bond of INSTANCE. Valid when all four windows are over.
     """
-    _send(app, instance, name, options, lambda wallet, bundle: role.forfeit(wallet, bundle))
+    _send(app, "Forfeit", instance, name, options, lambda wallet, bundle: role.forfeit(wallet, bundle))
 
 
 def tx_option(command: Any) -> Any:
@@ -121,7 +123,7 @@ def check(
         if value is not None and not build:
             raise BadInput(option, value, "used without --build")
     if fee_rate is not None:
-        check_fee_rate(fee_rate)
+        check_fee_rate(fee_rate, app.fees.maximum)
     with app.store() as store:
         setup = load_instance(store, instance)
         bundle = load_bundle(store, instance) if build else None
@@ -181,7 +183,8 @@ def disprove(app: App, /, instance: str, raw: str | None, name: str, **options: 
         setup = bundle.setup
         assertion = _read(setup, node) if raw is None else _read_offline(setup, raw)[0]
         proof = dispute.prove(setup, assertion)
-        prepared = role.disprove(open_wallet(store, node, Role.CHALLENGER, name, sending), bundle, proof)
+        wallet = open_wallet(app, store, node, Role.CHALLENGER, name, sending, setup.id, "Disprove")
+        prepared = role.disprove(wallet, bundle, proof)
         finish(app, store, node, sending, setup.id, prepared, chunk=proof.leaf, reason=proof.reason)
 
 
@@ -194,9 +197,9 @@ def _read_offline(setup: InstanceSetup, raw: str) -> tuple[Assertion, float]:
 
 
 def _read_chain(app: App, setup: InstanceSetup) -> tuple[Assertion, float]:
-    """The confirmed assertion and the node's fee rate."""
+    """The confirmed assertion and the fee rate to pay."""
     with app.node() as node:
-        return _read(setup, node), node.fee_rate()
+        return _read(setup, node), app.fees.policy(node).rate()
 
 
 def _read(setup: InstanceSetup, node: Node) -> Assertion:

@@ -127,7 +127,7 @@ def cooperative_payout(app: App, /, deposit: str, to: str, name: str, **options:
     script = parse_address(to, app.network, "--to")
     with app.store() as store, app.node() as node:
         setup = records.load_deposit(store, deposit)
-        wallet = open_wallet(store, node, Role.WITHDRAWER, name, sending)
+        wallet = open_wallet(app, store, node, Role.WITHDRAWER, name, sending, setup.request.id, "CooperativePayout")
         tx, digests = role.cooperative_payout(setup, script)
         if sending.dry_run:
             rehearse(app, store, node, sending, setup.request.id, role.rehearse_cooperative_payout(wallet, setup, tx))

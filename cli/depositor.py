@@ -76,8 +76,9 @@ def deposit(app: App, /, name: str, receiver: str, **options: Any) -> None:
     sending = take_sending(options)
     params = Params.default(app.network, **{key: value for key, value in options.items() if value is not None})
     with app.store() as store, app.node() as node:
-        wallet = open_wallet(store, node, Role.DEPOSITOR, name, sending)
-        request = Request(params, wallet.key.xonly, from_hex("--receiver", receiver))
+        key = store.seed(Role.DEPOSITOR, name).wallet_key()
+        request = Request(params, key.xonly, from_hex("--receiver", receiver))
+        wallet = open_wallet(app, store, node, Role.DEPOSITOR, name, sending, request.id, "PegInDeposit")
         records.refuse_second(store, node, request.id, "PegInDeposit")
         prepared, setup = role.deposit(wallet, request, members_for(store, request))
         finish(
@@ -105,7 +106,7 @@ def peg_in(app: App, /, deposit: str, name: str, **options: Any) -> None:
     sending = take_sending(options)
     with app.store() as store, app.node() as node:
         setup = records.load_deposit(store, deposit)
-        wallet = open_wallet(store, node, Role.DEPOSITOR, name, sending)
+        wallet = open_wallet(app, store, node, Role.DEPOSITOR, name, sending, setup.request.id, "PegIn")
         prepared = role.peg_in(wallet, setup, records.load_peg_in(store, setup))
         finish(app, store, node, sending, setup.request.id, prepared)
 
@@ -123,7 +124,7 @@ def refund(app: App, /, deposit: str, name: str, **options: Any) -> None:
     sending = take_sending(options)
     with app.store() as store, app.node() as node:
         setup = records.load_deposit(store, deposit)
-        wallet = open_wallet(store, node, Role.DEPOSITOR, name, sending)
+        wallet = open_wallet(app, store, node, Role.DEPOSITOR, name, sending, setup.request.id, "PegInRefund")
         finish(app, store, node, sending, setup.request.id, role.refund(wallet, setup, wallet.key))
 
 

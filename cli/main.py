@@ -9,8 +9,9 @@ from typing import Any
 import click
 from platformdirs import user_data_path
 
-from bitvm_bridge import __version__
+from bitvm_bridge import __version__, fees
 from bitvm_bridge.errors import BadInput
+from bitvm_bridge.fees import FeeOptions
 from bitvm_bridge.params import Network
 from bitvm_bridge.program import cache
 from cli import bench, challenger, committee, demo, depositor, instance, node, operator, program, withdrawer
@@ -80,6 +81,20 @@ def _usage_is_one_line(json: bool) -> Iterator[None]:
     envvar=cache.VARIABLE,
     help="Where compiled scripts are kept; may be deleted at any time [the user's cache].",
 )
+@click.option(
+    "--fee-source",
+    default=fees.NODE,
+    metavar="node|URL|SAT/VB",
+    help="Fee rates: the node's estimate, an Esplora server's, or always the same one [node].",
+)
+@click.option(
+    "--max-fee-rate",
+    type=float,
+    default=fees.MAX_FEE_RATE,
+    metavar="SAT/VB",
+    help=f"Refuse to pay more [{fees.MAX_FEE_RATE:g}].",
+)
+@click.option("--fee-margin", type=float, default=1.0, metavar="FACTOR", help="Pay so many times the estimate [1].")
 @click.option("--json", is_flag=True, help="Print one JSON document.")
 @click.option("--insecure-plain-keys", is_flag=True, help="Regtest only: keep keys unencrypted.")
 @click.option(
@@ -108,6 +123,9 @@ def _app(
     json: bool,
     insecure_plain_keys: bool,
     passphrase_file: str | None,
+    fee_source: str,
+    max_fee_rate: float,
+    fee_margin: float,
     **rpc: Any,
 ) -> App:
     if network and shortcut and network != shortcut:
@@ -120,7 +138,8 @@ def _app(
     if insecure_plain_keys and chosen is not Network.REGTEST:
         raise BadInput("--insecure-plain-keys", chosen, "used on regtest only")
     home = datadir or user_data_path("bitvm-bridge")
-    return App(chosen, home, kind, connection, json, insecure_plain_keys, _passphrase(passphrase_file))
+    fee_options = FeeOptions(fee_source, max_fee_rate, fee_margin)
+    return App(chosen, home, kind, connection, json, insecure_plain_keys, _passphrase(passphrase_file), fee_options)
 
 
 def _passphrase(file: str | None) -> str | None:

@@ -14,10 +14,10 @@ from bitvm_bridge.linter import check
 from bitvm_bridge.params import Network
 from bitvm_bridge.program import Program
 from bitvm_bridge.roles import operator as role
+from bitvm_bridge.roles import presigned
 from bitvm_bridge.roles.withdrawer import Withdrawal
 from bitvm_bridge.setup import InstanceSetup, bind
 from bitvm_bridge.store import Store
-from bitvm_bridge.wallet import Prepared
 from cli import lies as lying
 from cli.app import App, read_file, with_app
 from cli.disputed import (
@@ -68,10 +68,11 @@ def join(app: App, /, deposit: str, name: str, **options: Any) -> None:
     spec = take_program(options)
     with app.store() as store, app.node() as node:
         setup = records.load_deposit(store, deposit)
-        wallet = open_wallet(store, node, Role.OPERATOR, name, sending)
-        seed = store.seed(Role.OPERATOR, name).winternitz_seed()
-        records.refuse_second(store, node, bind(setup, wallet.key.xonly, spec), "ClaimFunding")
-        prepared, instance = role.claim_funding(wallet, setup, spec, seed)
+        seed = store.seed(Role.OPERATOR, name)
+        owner = bind(setup, seed.wallet_key().xonly, spec)
+        wallet = open_wallet(app, store, node, Role.OPERATOR, name, sending, owner, "ClaimFunding")
+        records.refuse_second(store, node, owner, "ClaimFunding")
+        prepared, instance = role.claim_funding(wallet, setup, spec, seed.winternitz_seed())
         check(instance.graph)
 
         def keep() -> None:
@@ -96,7 +97,7 @@ def peg_out(app: App, /, instance: str, name: str, psbt: str, **options: Any) ->
     text = read_file(psbt, "--psbt").decode("ascii", "replace")
     with app.store() as store, app.node() as node:
         setup = _own_instance(store, instance, name)
-        wallet = open_wallet(store, node, Role.OPERATOR, name, sending)
+        wallet = open_wallet(app, store, node, Role.OPERATOR, name, sending, setup.id, "PegOut")
         prepared = role.peg_out(wallet, setup, Withdrawal.from_psbt(text))
         finish(app, store, node, sending, setup.id, prepared)
 
@@ -115,7 +116,7 @@ def kick_off(app: App, /, instance: str, name: str, **options: Any) -> None:
     with app.store() as store, app.node() as node:
         bundle = load_bundle(store, instance)
         _check_owner(store, bundle.setup, name)
-        wallet = open_wallet(store, node, Role.OPERATOR, name, sending)
+        wallet = open_wallet(app, store, node, Role.OPERATOR, name, sending, bundle.setup.id, "KickOff")
         finish(app, store, node, sending, bundle.setup.id, role.kick_off(wallet, bundle.setup))
 
 
@@ -158,7 +159,7 @@ def assert_(
     with app.store() as store, app.node() as node:
         setup = _own_instance(store, instance, name)
         values = lies.values(setup.program, document_for(setup.program.name, files))
-        wallet = open_wallet(store, node, Role.OPERATOR, name, sending)
+        wallet = open_wallet(app, store, node, Role.OPERATOR, name, sending, setup.id, "Assert")
         if sending.dry_run and not store.is_bound(setup.id, values):
             placeholder = asserting.sign(setup, secrets.token_bytes(SEED_SIZE), values)
             rehearse(app, store, node, sending, setup.id, role.reveal(wallet, setup, placeholder))
@@ -211,7 +212,7 @@ def happy_take(app: App, /, instance: str, name: str, **options: Any) -> None:
     It takes the deposit and your bond. Valid when the challenge window is over; confirm it before the assert window
     is over too, for then an AssertTimeout could take the bond.
     """
-    _take(app, instance, name, options, role.happy_take)
+    _take(app, instance, name, options, "HappyTake")
 
 
 @operator.command("unhappy-take")
@@ -224,15 +225,15 @@ def unhappy_take(app: App, /, instance: str, name: str, **options: Any) -> None:
 
     It takes the deposit of INSTANCE and your bond. Valid when the disprove window is over.
     """
-    _take(app, instance, name, options, role.unhappy_take)
+    _take(app, instance, name, options, "UnhappyTake")
 
 
-def _take(app: App, instance: str, name: str, options: dict[str, Any], make: Any) -> None:
+def _take(app: App, instance: str, name: str, options: dict[str, Any], what: str) -> None:
     sending = take_sending(options)
     with app.store() as store, app.node() as node:
         bundle = load_bundle(store, instance)
-        prepared: Prepared = make(open_wallet(store, node, Role.OPERATOR, name, sending), bundle)
-        finish(app, store, node, sending, bundle.setup.id, prepared)
+        wallet = open_wallet(app, store, node, Role.OPERATOR, name, sending, bundle.setup.id, what)
+        finish(app, store, node, sending, bundle.setup.id, presigned.take(wallet, bundle, what))
 
 
 def _own_instance(store: Store, instance: str, name: str) -> InstanceSetup:

@@ -7,9 +7,10 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from bitvm_bridge import policy
+from bitvm_bridge import policy, records
 from bitvm_bridge.chain.node import Node, Verdict
 from bitvm_bridge.errors import BadInput, BridgeError, NodeRejected
+from bitvm_bridge.fees import check_fee_rate
 from bitvm_bridge.keys import Role
 from bitvm_bridge.params import Network
 from bitvm_bridge.store import Store
@@ -36,7 +37,7 @@ class Sending:
 def sending_options(command: F) -> F:
     """--broadcast, --dry-run, --out and --fee-rate."""
     for option in (
-        click.option("--fee-rate", type=float, metavar="SAT/VB", help="Fee rate [the node's estimate]."),
+        click.option("--fee-rate", type=float, metavar="SAT/VB", help="Fee rate [that of --fee-source]."),
         click.option(
             "--out",
             metavar="FILE",
@@ -54,10 +55,23 @@ def take_sending(options: dict[str, Any]) -> Sending:
     return Sending(*(options.pop(name) for name in ("broadcast", "dry_run", "out", "fee_rate")))
 
 
-def open_wallet(store: Store, node: Node, role: Role, name: str, sending: Sending) -> Wallet:
-    """The wallet of a named key; coins that the store has set aside are left alone."""
-    rate = node.fee_rate() if sending.fee_rate is None else sending.fee_rate
-    return Wallet(store.seed(role, name).wallet_key(), node, rate, frozenset(store.reserved_coins()))
+def open_wallet(
+    app: App, store: Store, node: Node, role: Role, name: str, sending: Sending, owner: bytes, what: str
+) -> Wallet:
+    """The wallet of a named key, to make the transaction `what` of a deposit or instance.
+
+    Coins that the store has set aside for anything else are left alone.
+    """
+    reserved = records.reserved_for_others(store, owner, what)
+    return Wallet(store.seed(role, name).wallet_key(), node, fee_rate(app, node, sending), reserved)
+
+
+def fee_rate(app: App, node: Node, sending: Sending, blocks_left: int | None = None) -> float:
+    """The rate that was asked for, else that of the fee policy (sat/vB). Raises BadInput or BridgeError."""
+    if sending.fee_rate is None:
+        return app.fees.policy(node).rate(blocks_left)
+    check_fee_rate(sending.fee_rate, app.fees.maximum)
+    return sending.fee_rate
 
 
 def judge(prepared: Prepared, node: Node) -> Verdict:
@@ -101,7 +115,7 @@ def finish(
             with store.transaction():
                 if keep is not None:
                     keep()
-                store.record_transaction(owner, prepared.name, prepared.tx)
+                records.keep(store, owner, prepared, sent=sending.broadcast)
     if sending.broadcast and prepared.relayable:
         prepared.send(node)
     elif sending.broadcast:

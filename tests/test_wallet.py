@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from bitvm_bridge.chain.embedded import EmbeddedNode
 from bitvm_bridge.chain.mempool import COINBASE_MATURITY
 from bitvm_bridge.errors import BadInput, BridgeError
+from bitvm_bridge.fees import MAX_FEE_RATE
 from bitvm_bridge.graph import ANCHOR
 from bitvm_bridge.keys import Role, Seed
 from bitvm_bridge.params import DUST
 from bitvm_bridge.policy import MAX_STANDARD_WEIGHT, P2A, check
 from bitvm_bridge.transaction import SEQUENCE_RBF, Transaction, TxIn, TxOut
-from bitvm_bridge.wallet import MAX_FEE_RATE, Funded, Prepared, Wallet
+from bitvm_bridge.wallet import Funded, Prepared, Wallet
 from scripts_tapleaf.script import OP_RETURN
 
 SUBSIDY = 50 * 100_000_000

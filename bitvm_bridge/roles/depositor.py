@@ -1,5 +1,7 @@
 """The depositor: pay into the deposit, take it back, or have it confirmed."""
 
+from dataclasses import replace
+
 from bitvm_bridge import secp
 from bitvm_bridge.errors import VerificationFailed
 from bitvm_bridge.keys import SecretKey
@@ -26,7 +28,7 @@ def refund(wallet: Wallet, setup: DepositSetup, key: SecretKey) -> Prepared:
     funded = wallet.fund(partial, declared.spent)
     signature = key.sign(declared.digest(entry.name, funded.tx, funded.spent))
     signed = wallet.sign_coins(funded, 1)
-    return Prepared("PegInRefund", Funded(signed.tx.with_witness(0, entry.witness([signature])), funded.spent))
+    return Prepared("PegInRefund", replace(signed, tx=signed.tx.with_witness(0, entry.witness([signature]))))
 
 
 def peg_in(wallet: Wallet, setup: DepositSetup, signature: bytes) -> Prepared:

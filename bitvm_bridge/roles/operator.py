@@ -1,5 +1,7 @@
 """The operator: pay a withdrawal, claim it back, answer a challenge, take."""
 
+from dataclasses import replace
+
 from bitvm_bridge.dispute import assertion as asserting
 from bitvm_bridge.dispute.assertion import Assertion
 from bitvm_bridge.errors import BadInput
@@ -74,7 +76,7 @@ def reveal(wallet: Wallet, setup: InstanceSetup, assertion: Assertion) -> Prepar
     for index, entry in enumerate(declared.inputs):
         signature = wallet.key.sign(declared.digest(entry.name, funded.tx, funded.spent))
         signed = signed.with_witness(index, entry.witness((signature, *items[index])))
-    return Prepared("Assert", Funded(signed, funded.spent))
+    return Prepared("Assert", replace(funded, tx=signed))
 
 
 def happy_take(wallet: Wallet, bundle: Bundle) -> Prepared:

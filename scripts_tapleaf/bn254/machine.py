@@ -36,7 +36,7 @@ from scripts_tapleaf.bn254.circuit import (
 from scripts_tapleaf.bn254.combination import combine
 from scripts_tapleaf.bn254.constants import CANONICAL, LIMB_BITS, LIMBS, ZERO, Bounds, centred, to_limbs
 from scripts_tapleaf.bn254.conversions import RAW_LIMBS, any_limb, balance, below_prime, canonical, expand
-from scripts_tapleaf.bn254.product import Fragment, multiply
+from scripts_tapleaf.bn254.product import Fragment, cut, cut_items, multiply_cut
 from scripts_tapleaf.bn254.reduction import Term, Walk, split, subtract_if
 from scripts_tapleaf.bn254.writer import Writer
 from scripts_tapleaf.comparison import differ
@@ -182,13 +182,14 @@ class _Machine:
         self._check_preimages()
         self.writer.number(0)
         self.blocks.append(self.wrong)
-        for index, operation in enumerate(self.leaf.operations):
+        while (start := len(self.sizes)) < len(self.leaf.operations):
             written = len(self.writer.code)
-            self._operate(operation)
-            self._forget(index)
-            self.sizes.append(sum(map(len, self.writer.code[written:])))
+            count = self._operate(start)
+            self._forget(start + count - 1)
+            size = sum(map(len, self.writer.code[written:]))
+            self.sizes += [size // count] * count
             if self.writer.most > MAX_STACK_ITEMS:
-                raise NoRoom(index)
+                raise NoRoom(start)
         self._compare()
         self.roll(self.wrong)
         self.writer.to_alt()
@@ -256,14 +257,15 @@ class _Machine:
 
     # Operations
 
-    def _operate(self, operation: Operation) -> None:
-        for name in operation.reads:
-            self._value(name)
+    def _operate(self, index: int) -> int:
+        """Write an operation; products of one operand that follow each other are written together. Gives how many."""
+        operation = self.leaf.operations[index]
+        if isinstance(operation, Multiply):
+            return self._multiply(self._products(operation, index))
+        self._read(operation)
         match operation:
             case Raw():
                 self._raw(operation)
-            case Multiply():
-                self._multiply(operation)
             case Combine():
                 self._combine(operation)
             case Hint():
@@ -276,6 +278,11 @@ class _Machine:
                 self._require(names)
             case Select():
                 self._select(operation)
+        return 1
+
+    def _read(self, operation: Operation) -> None:
+        for name in operation.reads:
+            self._value(name)
 
     def _sum(self, part: Linear) -> Bounds:
         """Push the limbs of a sum, limb 0 uppermost."""
@@ -309,18 +316,46 @@ class _Machine:
             bounds += self.values[name].bounds.scaled(coefficient)
         return bounds
 
-    def _multiply(self, operation: Multiply) -> None:
+    def _products(self, first: Multiply, index: int) -> list[Multiply]:
+        """The products from here on that have one operand in common and do not need each other's results."""
+        found: list[Multiply] = []
+        for operation in self.leaf.operations[index:]:
+            made = {name for other in found for name in other.out}
+            if not isinstance(operation, Multiply) or operation.a != first.a or made.intersection(operation.reads):
+                break
+            found.append(operation)
+        return found
+
+    def _multiply(self, products: Sequence[Multiply]) -> int:
+        """Products of one operand, which is cut into digits once; gives how many they are."""
+        writer, a = self.writer, products[0].a
+        self._read(products[0])
+        height = writer.height
+        bounds = tuple(self._operand(part, is_balanced=False) for part in a)
+        self._run(cut(bounds), height)
+        digits = cut_items(bounds)
+        writer.alt += digits
+        results: list[tuple[str, Bounds]] = []
+        for product in products:
+            is_last = product is products[-1]
+            fragment = self._multiply_cut(bounds, product, digits, is_last=is_last)
+            writer.alt -= digits if is_last else 0
+            results += zip(product.out, fragment.results, strict=True)
+        self._take(results)
+        return len(products)
+
+    def _multiply_cut(self, a: tuple[Bounds, ...], product: Multiply, digits: int, *, is_last: bool) -> Fragment:
         """Operands are balanced only where the register has no room for them as they are."""
-        addend = operation.addend if any(part != Linear() for part in operation.addend) else ()
+        self._read(product)
+        addend = product.addend if any(part != Linear() for part in product.addend) else ()
         height = self.writer.height
-        plain = [tuple(_rounded(self._bounds(part)) for part in parts) for parts in (operation.a, operation.b, addend)]
-        balances_b, balances_addend = _balancing(*plain, is_zero=not operation.out)
+        plain = [tuple(_rounded(self._bounds(part)) for part in parts) for parts in (product.b, addend)]
+        balances_b, balances_addend = _balancing(a, *plain, is_zero=not product.out)
         addends = tuple(self._operand(part, is_balanced=balances_addend) for part in addend)
-        b = tuple(self._operand(part, is_balanced=balances_b) for part in operation.b)
-        a = tuple(self._operand(part, is_balanced=False) for part in operation.a)
-        fragment = multiply(a, b, addends, is_zero=not operation.out)
-        self._run(fragment, height)
-        self._take(operation.out, fragment)
+        b = tuple(self._operand(part, is_balanced=balances_b) for part in product.b)
+        fragment = multiply_cut(a, b, addends, is_zero=not product.out, is_last=is_last)
+        self._run(fragment, height, taken=digits)
+        return fragment
 
     def _combine(self, operation: Combine) -> None:
         names = operation.reads
@@ -329,18 +364,18 @@ class _Machine:
         rows = tuple(tuple(dict(row.terms).get(name, 0) for name in names) for row in operation.rows)
         fragment = combine(rows, tuple(row.constant for row in operation.rows), bounds)
         self._run(fragment, height)
-        self._take(operation.out, fragment)
+        self._take(list(zip(operation.out, fragment.results, strict=True)))
 
-    def _run(self, fragment: Fragment, height: int) -> None:
-        """A fragment that consumes everything above `height`."""
+    def _run(self, fragment: Fragment, height: int, taken: int = 0) -> None:
+        """A fragment that consumes everything above `height`, and counts `taken` items of the altstack as its own."""
         self.writer.write(fragment.script)
         self.writer.height = height
-        self.writer.peak(fragment.most)
+        self.writer.peak(fragment.most - taken)
         self.writer.alt += LIMBS * len(fragment.results)
 
-    def _take(self, names: Sequence[str], fragment: Fragment) -> None:
+    def _take(self, results: Sequence[tuple[str, Bounds]]) -> None:
         """Results come back from the altstack, the last one first, limb 0 deepest."""
-        for name, bounds in reversed(list(zip(names, fragment.results, strict=True))):
+        for name, bounds in reversed(results):
             self.writer.from_alt(LIMBS)
             self.values[name] = self.push_block(LIMBS, bounds, is_rising=True)
 
@@ -467,10 +502,10 @@ class _Machine:
 def _balancing(
     a: tuple[Bounds, ...], b: tuple[Bounds, ...], addend: tuple[Bounds, ...], *, is_zero: bool
 ) -> tuple[bool, bool]:
-    """Must b and the addend be balanced? The first answer for which `multiply` has room."""
+    """Must b and the addend be balanced? The first answer for which there is room in the register."""
     for balances_b, balances_addend in ((False, False), (True, False)):
         try:
-            multiply(a, tuple(map(_balanced, b)) if balances_b else b, addend, is_zero=is_zero)
+            multiply_cut(a, tuple(map(_balanced, b)) if balances_b else b, addend, is_zero=is_zero)
         except ScriptError:
             continue
         return balances_b, balances_addend

@@ -5,6 +5,8 @@ both components together choose one of sixteen entries: d0·b0 − d1·b1 for th
 imaginary part, in tables that follow each other in the same place, so that one cut serves both. A digit is kept as the
 depth at which `Walk` looks it up, and the cut yields it in that form.
 
+The digits stay on the altstack for further products of the same operand.
+
 Items are used up where they lie as far as that is possible, because the most items that a script may have at a time
 decides how much fits in it: a component of b is the deepest block of its table, and the walk takes the addend away.
 """
@@ -66,23 +68,41 @@ class Fragment(NamedTuple):
 
 
 @cache
-def multiply(
-    a: tuple[Bounds, ...], b: tuple[Bounds, ...], addend: tuple[Bounds, ...] = (), *, is_zero: bool = False
-) -> Fragment:
-    """a·b + addend modulo p, in Fq (one component each) or in Fq2 (two: real, imaginary).
+def cut(a: tuple[Bounds, ...]) -> Fragment:
+    """(a) → (), the numbers of its digits to the altstack, for any number of `multiply_cut`.
 
-    Takes the limbs of the addend's components, of b's and of a's from the main stack, a's last component uppermost and
-    limb 0 uppermost in each. Leaves the results on the altstack, the real part first, the top limb of each first. Where
-    `is_zero`, fails unless the sum is 0 modulo p, and leaves nothing.
+    Takes the limbs of the components, the last one's uppermost, limb 0 uppermost in each. Fails for limbs that do not
+    keep to their bounds, so that what is on the altstack are numbers of digits.
+
+    Raises ScriptError where a limb may be too large for four-byte arithmetic.
+    """
+    if (widest := max(limb for bound in a for limb in bound.limbs)) >= _WIDEST:
+        raise ScriptError(f"cut: limb of magnitude {widest}, expected less than {_WIDEST}")
+    writer = Writer(LIMBS * len(a))
+    _Cut(writer, a, cut_items(a)).write()
+    return Fragment(writer.script(), writer.most, ())
+
+
+@cache
+def multiply_cut(
+    a: tuple[Bounds, ...],
+    b: tuple[Bounds, ...],
+    addend: tuple[Bounds, ...] = (),
+    *,
+    is_zero: bool = False,
+    is_last: bool = True,
+) -> Fragment:
+    """a·b + addend modulo p, in Fq (one component each) or in Fq2 (two: real, imaginary), where a is cut.
+
+    Takes the limbs of the addend's components and of b's from the main stack, limb 0 uppermost in each. Leaves the
+    results on the altstack, the real part first, the top limb of each first, and a's digits above them unless it
+    `is_last`. Where `is_zero`, fails unless the sum is 0 modulo p, and leaves no results.
 
     Raises ScriptError where the operands may be too large for four-byte arithmetic.
     """
-    components = len(a)
-    if (widest := max(limb for bound in a for limb in bound.limbs)) >= _WIDEST:
-        raise ScriptError(f"multiply: limb of magnitude {widest} in the first operand, expected less than {_WIDEST}")
-    writer = Writer(LIMBS * (len(addend) + 2 * components))
-    count = max(_LEAST_COUNT, *(digit_count(bound.value) for bound in a))
-    _Cut(writer, a, count).write()
+    count, components = cut_items(a), len(a)
+    writer = Writer(LIMBS * (len(addend) + components))
+    writer.alt = count
     magnitude = sum(x.value * y.value for x, y in zip(a, b, strict=True))
     if components == 2:
         magnitude = max(magnitude, a[0].value * b[1].value + a[1].value * b[0].value)
@@ -100,8 +120,24 @@ def multiply(
         walk = Walk(writer, lookups, terms, magnitude + (addend[part].value if addend else 0), is_zero=is_zero)
         walk.write()
         results.append(walk.bounds)
+    if not is_last:
+        writer.to_alt(count)
     writer.drop(writer.height)
     return Fragment(writer.script(), writer.most, () if is_zero else tuple(results))
+
+
+def multiply(
+    a: tuple[Bounds, ...], b: tuple[Bounds, ...], addend: tuple[Bounds, ...] = (), *, is_zero: bool = False
+) -> Fragment:
+    """a·b + addend modulo p, of operands on the main stack: `cut` of a, which is uppermost, and `multiply_cut`."""
+    first, then = cut(a), multiply_cut(a, b, addend, is_zero=is_zero)
+    most = max(first.most + LIMBS * (len(addend) + len(b)), then.most)
+    return Fragment(first.script + then.script, most, then.results)
+
+
+def cut_items(a: tuple[Bounds, ...]) -> int:
+    """Digits that `cut` makes: items on the altstack."""
+    return max(_LEAST_COUNT, *(digit_count(bound.value) for bound in a))
 
 
 def _digit_places(start: int, count: int) -> list[int]:

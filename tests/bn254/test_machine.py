@@ -57,12 +57,26 @@ def opened_bench(write: Callable[[Circuit], object], *outputs: str) -> Bench:
     return Bench(circuit, [Group(("x", "y"))], outputs, start)
 
 
+def share(circuit: Circuit, a: tuple[Linear, ...]) -> None:
+    """Two products that share the digits of a; then a check and a product that share them and need the first one."""
+    b, c = (Y + ONE, X)[: len(a)], (X * 5, Y - X)[: len(a)]
+    z = circuit.multiply("z", a, b)
+    circuit.multiply("w", a, c, b)
+    circuit.check_zero(a, tuple(part * 2 for part in b), tuple(part * -2 for part in z))
+    circuit.multiply("u", a, z, c)
+
+
 KINDS: dict[str, tuple[Callable[[Circuit], object], tuple[str, ...]]] = {
     "product": (lambda circuit: circuit.multiply("z", (X,), (Y,)), ("z",)),
     "sum of products": (lambda circuit: circuit.multiply("z", (X * 3 - Y,), (Y + ONE,), (X * -7 + ONE * 5,)), ("z",)),
     "product of pairs": (
         lambda circuit: circuit.multiply("z", (X, Y), (Y - X, X * 2), (X * 9 - Y, ONE)),
         ("z.0", "z.1"),
+    ),
+    "products of one operand": (lambda circuit: share(circuit, (X - Y,)), ("z", "w", "u")),
+    "products of one pair": (
+        lambda circuit: share(circuit, (X - Y, Y * 2 + ONE)),
+        ("z.0", "z.1", "w.0", "w.1", "u.0", "u.1"),
     ),
     "combination": (
         lambda circuit: circuit.combine(("u", "v"), (X * (P // 3) - Y * 2, Y * (P - 5) + ONE * (P // 7))),

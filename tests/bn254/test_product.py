@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from scripts_tapleaf.bn254.constants import CANONICAL, LIMBS, MAX_OPERAND, Bounds, P, from_limbs, to_limbs
 from scripts_tapleaf.bn254.conversions import canonical
-from scripts_tapleaf.bn254.product import Fragment, digit_count, multiply
+from scripts_tapleaf.bn254.product import Fragment, cut, cut_items, digit_count, multiply, multiply_cut
 from scripts_tapleaf.bn254.reduction import LIMB_BOUND
 from scripts_tapleaf.bn254.writer import Writer
-from scripts_tapleaf.script import OP_1, OP_FROMALTSTACK, ScriptError
+from scripts_tapleaf.script import OP_1, OP_FROMALTSTACK, ScriptError, push
 from tests.bn254.limbs import (
     BALANCED,
     EDGES,
@@ -153,6 +153,32 @@ def test_signed_operands_with_extreme_limbs_and_the_bounds_of_results(components
             assert abs(from_limbs(part)) <= bounds.value
         assert left.depth <= found.most
         assert spend_leaf(found.script + OP_1, witness(*c, *b, *a))
+
+
+SHARED = {1: (3_235, 18_214), 2: (6_651, 38_268)}
+"""components → bytes of a cut and of a product with it, an addend included"""
+
+
+@pytest.mark.parametrize("components", [1, 2])
+def test_an_operand_is_cut_once_for_several_products(components: int) -> None:
+    canonicals, balanced_ones = (CANONICAL,) * components, (BALANCED,) * components
+    first = cut(canonicals)
+    then = [multiply_cut(canonicals, balanced_ones, canonicals, is_last=is_last) for is_last in (False, True)]
+    assert (len(first.script), len(then[1].script)) == SHARED[components]
+    rng = random.Random(components)
+    a, *others = ([rng.randrange(P) for _ in range(components)] for _ in range(5))
+    pairs = [(others[0], others[1]), (others[2], others[3])]
+    pushed = [b"".join(map(push, witness(*map(to_limbs, c), *map(balanced, b)))) for b, c in pairs]
+    script = first.script + pushed[0] + then[0].script
+    fetch = OP_FROMALTSTACK * (cut_items(canonicals) + LIMBS * components)
+    kept = left_by(script + fetch, witness(*map(to_limbs, a))).numbers[-cut_items(canonicals) :]
+    assert kept == left_by(first.script + fetch[: len(kept)], witness(*map(to_limbs, a))).numbers
+    whole = with_residues(Fragment(script + pushed[1] + then[1].script, 0, then[0].results + then[1].results))
+    right = [value for b, c in pairs for value in native(a, b, c)]
+    assert accepts(whole, witness(*map(to_limbs, a)), expected(right))
+    for part in range(len(right)):
+        wrong = [value + (index == part) for index, value in enumerate(right)]
+        assert not accepts(whole, witness(*map(to_limbs, a)), expected(wrong))
 
 
 @pytest.mark.parametrize("limb", [0, 1, 6, LIMBS - 1])

@@ -17,7 +17,7 @@ one element m0 + m1·w before it is applied. B is in its subgroup exactly where 
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from bitvm_bridge.program.groth16.native import field as fq
@@ -35,7 +35,11 @@ Triple: TypeAlias = tuple[Pair, Pair, Pair]
 """An element of Fq6."""
 Values: TypeAlias = Mapping[str, int]
 
+Line2: TypeAlias = tuple[Pair, Pair]
+"""a0 + a1·v"""
+
 NIL: Final[Pair] = (Linear(), Linear())
+ZERO6: Final[Triple] = (NIL, NIL, NIL)
 ONE: Final[Triple] = ((Linear(constant=1), Linear()), NIL, NIL)
 V: Final[Triple] = (NIL, (Linear(constant=1), Linear()), NIL)
 WINDOWS: Final = ((0, 7), (7, 7), (14, 8))
@@ -168,53 +172,91 @@ def divide6(numerator: fq.Fq6, denominator: fq.Fq6) -> list[int]:
     return [part for coefficient in fq.fq6_mul(numerator, fq.fq6_inverse(denominator)) for part in coefficient]
 
 
+class Product(NamedTuple):
+    """A factor of a product in Fq6, what is added, and the name of the result."""
+
+    name: str
+    b: Triple
+    addend: Triple = ZERO6
+
+
+def _sums(a: Triple) -> Triple:
+    """What Karatsuba's method multiplies for each coefficient of a product."""
+    return add(a[1], a[2]), add(a[0], a[1]), add(a[0], a[2])
+
+
+def _rests(v: Sequence[Pair], addend: Triple) -> Triple:
+    """What it adds to these products: `v` has those of parts with the same index; ξ times the first one is due."""
+    return (
+        add(sub(v[0], times_xi(add(v[1], v[2]))), addend[0]),
+        add(sub(times_xi(v[2]), add(v[0], v[1])), addend[1]),
+        add(sub(v[1], add(v[0], v[2])), addend[2]),
+    )
+
+
+def _factors(index: int, left: Pair, product: Product, v: Sequence[Pair]) -> tuple[Pair, Pair, Pair]:
+    """Factors and addend that give a coefficient; ξ goes to the factor that other products do not share."""
+    right = _sums(product.b)[index]
+    return left, times_xi(right) if index == 0 else right, _rests(v, product.addend)[index]
+
+
 class Fq6Maker:
     """Products in Fq6, by Karatsuba's method: six products in Fq2 for a dense one."""
 
     def __init__(self, circuit: Circuit) -> None:
         self.circuit = circuit
 
-    def multiply(self, name: str, a: Triple, b: Triple, addend: Triple = (NIL, NIL, NIL)) -> Triple:
+    def multiply(self, name: str, a: Triple, b: Triple, addend: Triple = ZERO6) -> Triple:
         """a·b + addend"""
-        coefficients = enumerate(self._product(name, a, b, addend))
-        results = [pair(self.circuit.multiply(f"{name}.{i}", *terms)) for i, terms in coefficients]
-        return results[0], results[1], results[2]
+        (result,) = self.multiply_each(a, (Product(name, b, addend),))
+        return result
+
+    def multiply_each(self, a: Triple, products: Sequence[Product]) -> list[Triple]:
+        """a·b + addend for each; products of the same part of a follow each other, because they share its digits."""
+        lower = self._lower(a, products)
+        results: list[list[Pair]] = [[] for _ in products]
+        for i, left in enumerate(_sums(a)):
+            for product, v, result in zip(products, lower, results, strict=True):
+                result.append(pair(self.circuit.multiply(f"{product.name}.{i}", *_factors(i, left, product, v))))
+        return [(first, second, third) for first, second, third in results]
 
     def check_zero(self, name: str, a: Triple, b: Triple, addend: Triple) -> None:
         """a·b + addend = 0"""
-        for terms in self._product(name, a, b, addend):
-            self.circuit.check_zero(*terms)
+        product = Product(name, b, addend)
+        (v,) = self._lower(a, (product,))
+        for i, left in enumerate(_sums(a)):
+            self.circuit.check_zero(*_factors(i, left, product, v))
 
-    def _product(self, name: str, a: Triple, b: Triple, addend: Triple) -> Iterator[tuple[Pair, Pair, Pair]]:
-        """Factors and addend of the product in Fq2 that is each coefficient; the three before them are made here."""
-        v0, v1, v2 = (pair(self.circuit.multiply(f"{name}.v{i}", a[i], b[i])) for i in range(3))
-        first = add(sub(v0, times_xi(add(v1, v2))), addend[0])
-        yield times_xi(add(a[1], a[2])), add(b[1], b[2]), first
-        yield add(a[0], a[1]), add(b[0], b[1]), add(sub(times_xi(v2), add(v0, v1)), addend[1])
-        yield add(a[0], a[2]), add(b[0], b[2]), add(sub(v1, add(v0, v2)), addend[2])
+    def _lower(self, a: Triple, products: Sequence[Product]) -> list[list[Pair]]:
+        """Products of parts with the same index."""
+        lower: list[list[Pair]] = [[] for _ in products]
+        for i in range(3):
+            for product, v in zip(products, lower, strict=True):
+                v.append(pair(self.circuit.multiply(f"{product.name}.v{i}", a[i], product.b[i])))
+        return lower
 
-    def sparse_times_v(self, name: str, a: tuple[Pair, Pair], b: Triple, addend: Triple) -> Triple:
-        """v·(a0 + a1·v)·b + addend, in five products."""
-        circuit = self.circuit
-        upper = pair(circuit.multiply(f"{name}.v12", a[1], b[2]))
-        second = pair(circuit.multiply(f"{name}.1", a[0], b[0], add(times_xi(upper), addend[1])))
-        middle = pair(circuit.multiply(f"{name}.v11", a[1], b[1]))
-        lower = sub(sub(second, times_xi(upper)), addend[1])
-        cross = sub(addend[2], add(lower, middle))
-        third = pair(circuit.multiply(f"{name}.2", add(a[0], a[1]), add(b[0], b[1]), cross))
-        first = pair(circuit.multiply(f"{name}.0", times_xi(a[0]), b[2], add(times_xi(middle), addend[0])))
-        return first, second, third
+    def multiply_line(self, name: str, a: Line2, trace: Line2, norm: Triple) -> tuple[Triple, Triple]:
+        """(a0 + a1·v)·trace + norm, and v·(a0 + a1·v)·norm + trace + a0 + a1·v, in three and in five products.
 
-    def sparse_pair(self, name: str, a: tuple[Pair, Pair], b: tuple[Pair, Pair], addend: Triple) -> Triple:
-        """(a0 + a1·v)·(b0 + b1·v) + addend, in three products."""
-        circuit = self.circuit
-        first = pair(circuit.multiply(f"{name}.0", a[0], b[0], addend[0]))
-        last = pair(circuit.multiply(f"{name}.2", a[1], b[1], addend[2]))
-        cross = sub(addend[1], sub(add(first, last), add(addend[0], addend[2])))
-        second = pair(circuit.multiply(f"{name}.1", add(a[0], a[1]), add(b[0], b[1]), cross))
-        return first, second, last
+        Three products have a1 in common, three a0, and two their sum.
+        """
+        multiply = self.circuit.multiply
+        both = add(a[0], a[1])
+        inner2 = pair(multiply(f"{name}.inner.2", a[1], trace[1], norm[2]))
+        v12 = pair(multiply(f"{name}.v12", a[1], norm[2]))
+        v11 = pair(multiply(f"{name}.v11", a[1], norm[1]))
+        inner0 = pair(multiply(f"{name}.inner.0", a[0], trace[0], norm[0]))
+        sums = add(trace[0], a[0]), add(trace[1], a[1])
+        upper1 = pair(multiply(f"{name}.upper.1", a[0], norm[0], add(times_xi(v12), sums[1])))
+        upper0 = pair(multiply(f"{name}.upper.0", a[0], times_xi(norm[2]), add(times_xi(v11), sums[0])))
+        # what is left of the two products of parts with the same index
+        rest = sub(norm[1], sub(add(inner0, inner2), add(norm[0], norm[2])))
+        inner1 = pair(multiply(f"{name}.inner.1", both, add(trace[0], trace[1]), rest))
+        rest = neg(add(sub(sub(upper1, times_xi(v12)), sums[1]), v11))
+        upper2 = pair(multiply(f"{name}.upper.2", both, add(norm[0], norm[1]), rest))
+        return (inner0, inner1, inner2), (upper0, upper1, upper2)
 
-    def divide(self, name: str, denominator: Triple, solve: Callable[[Values], Sequence[int]]) -> Triple:
+    def _hint(self, name: str, denominator: Triple, solve: Callable[[Values], Sequence[int]]) -> Triple:
         """A hinted quotient, which the caller must force."""
         names = [f"{name}.k{index}" for index in range(6)]
         return triple(self.circuit.hint(names, flat(denominator), "a denominator of the pairing is zero", solve))
@@ -227,9 +269,19 @@ class Fq6Maker:
             numerator = fq.fq6_add(fq.fq6_square(native), ((0, 0), (1, 0), (0, 0)))
             return divide6(numerator, fq.fq6_add(native, native))
 
-        k = self.divide(name, g, solve)
+        k = self._hint(name, g, solve)
         self.check_zero(name, g, sub6(add6(k, k), g), neg6(V))
         return k
+
+    def divide(self, name: str, numerator: Triple, denominator: Triple) -> Triple:
+        """numerator / denominator"""
+
+        def solve(values: Values) -> list[int]:
+            return divide6(value6(values, numerator), value6(values, denominator))
+
+        quotient = self._hint(name, denominator, solve)
+        self.check_zero(name, quotient, denominator, neg6(numerator))
+        return quotient
 
     def torus_product(self, name: str, g: Triple, factor: Triple, square: Triple) -> Triple:
         """k with (g + w)(factor + w) = k + w up to a factor in Fq6; `square` is factor²."""
@@ -239,7 +291,7 @@ class Fq6Maker:
             product = fq.fq6_mul(value6(values, g), value6(values, factor))
             return divide6(fq.fq6_add(product, ((0, 0), (1, 0), (0, 0))), value6(values, denominator))
 
-        k = self.divide(name, denominator, solve)
+        k = self._hint(name, denominator, solve)
         self.check_zero(name, sub6(k, factor), denominator, sub6(square, V))
         return k
 
@@ -443,17 +495,17 @@ class _Loop:
 
     def run(self, gamma: Sequence[Line], delta: Sequence[Line]) -> None:
         """f · c^−(6x+2): a digit doubles, one of LOOP_DIGITS adds ±B, one of ROOT_DIGITS multiplies by a power of c."""
-        fixed_lines = iter(zip(gamma, delta, strict=True))
-        for index, (digit, exponent) in enumerate(zip(LOOP_DIGITS[1:], ROOT_DIGITS[1:], strict=True)):
+        self._fixed_lines = iter(zip(gamma, delta, strict=True))
+        digits = zip(LOOP_DIGITS[1:], ROOT_DIGITS[1:], strict=True)
+        for index, (digit, exponent) in enumerate(digits):
             name = f"step{index}"
-            lines_there = self._lines(f"{name}.double", self._tangent(f"{name}.tangent"), next(fixed_lines))
+            tangent = self._tangent(f"{name}.tangent")
             if index:
                 self.f = self.fq6.torus_square(f"{name}.square", self.f)
-            self._apply(f"{name}.double", *lines_there)
+            self._apply(f"{name}.double", tangent)
             if digit:
                 x, y = self.b
-                chord = self._chord(f"{name}.chord", (x, y if digit > 0 else neg(y)))
-                self._apply(f"{name}.add", *self._lines(f"{name}.add", chord, next(fixed_lines)))
+                self._apply(f"{name}.add", self._chord(f"{name}.chord", (x, y if digit > 0 else neg(y))))
             if exponent:
                 root, square = self.powers[abs(exponent)]
                 factor = neg6(root) if exponent > 0 else root
@@ -462,8 +514,7 @@ class _Loop:
                 self.circuit.seam(f"{name}.root")
         for power in (1, 2):
             x, y = self._psi(f"psi{power}", power)
-            chord = self._chord(f"psi{power}.chord", (x, y if power == 1 else neg(y)))
-            self._apply(f"psi{power}.add", *self._lines(f"psi{power}.add", chord, next(fixed_lines)))
+            self._apply(f"psi{power}.add", self._chord(f"psi{power}.chord", (x, y if power == 1 else neg(y))))
 
     def finish(self, key: VerifyingKey) -> None:
         """B's subgroup; the last powers of c; and the constant pairing, whose product with f must be in Fq6."""
@@ -493,27 +544,22 @@ class _Loop:
         copies = [self.circuit.copy(f"{name}.T{index}", part) for index, part in enumerate(parts)]
         self.point = (copies[0], copies[1]), (copies[2], copies[3])
 
-    def _apply(self, name: str, inner: Triple, m1: Triple) -> None:
-        """f times m0 + m1·w, with m0 = 1 + v·inner."""
-        k, fq6 = self.f, self.fq6
-        m0 = add6(ONE, times_v(inner))
-        denominator = add6(m0, fq6.multiply(f"{name}.n", k, m1))
-        numerator = add6(k, times_v(fq6.multiply(f"{name}.numerator", k, inner, m1)))
-
-        def solve(values: Values) -> list[int]:
-            return divide6(value6(values, numerator), value6(values, denominator))
-
-        result = fq6.divide(name, denominator, solve)
-        fq6.check_zero(name, result, denominator, neg6(numerator))
-        self.f = result
+    def _apply(self, name: str, line: Line2) -> None:
+        """f times the lines through T, −L and −C, m0 + m1·w with m0 = 1 + v·inner."""
+        inner, m1 = self._lines(name, line, next(self._fixed_lines))
+        k = self.f
+        below = Product(f"{name}.denominator", m1, add6(ONE, times_v(inner)))
+        above = Product(f"{name}.numerator", inner, add6(m1, (k[1], k[2], NIL)))
+        denominator, shifted = self.fq6.multiply_each(k, (below, above))
+        # k + v·(k·inner + m1), where two parts of k are in already
+        numerator = add(k[0], times_xi(shifted[2])), shifted[0], shifted[1]
+        self.f = self.fq6.divide(name, numerator, denominator)
         self.circuit.seam(name)
 
     def _lines(self, name: str, line: tuple[Pair, Pair], fixed: tuple[Line, Line]) -> tuple[Triple, Triple]:
         """(1 + β1·w)(1 + β2·w)(1 + β3·w), β1 computed, the others constants times ratios of L and C."""
         norm, trace = self._constant_lines(name, fixed)
-        inner = self.fq6.sparse_pair(f"{name}.inner", line, trace, norm)
-        m1 = self.fq6.sparse_times_v(f"{name}.upper", line, norm, (add(trace[0], line[0]), add(trace[1], line[1]), NIL))
-        return inner, m1
+        return self.fq6.multiply_line(name, line, trace, norm)
 
     def _constant_lines(self, name: str, fixed: tuple[Line, Line]) -> tuple[Triple, tuple[Pair, Pair]]:
         """β2·β3 and β2 + β3, with β = −slope·s + nu·t·v."""
