@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import click
 
-from bitvm_bridge.chain.node import FALLBACK_FEE_RATE, Node
+from bitvm_bridge.actions import read_assertion
+from bitvm_bridge.chain.node import FALLBACK_FEE_RATE
 from bitvm_bridge.dispute import assertion as asserting
 from bitvm_bridge.dispute import disprove as dispute
 from bitvm_bridge.dispute.assertion import Assertion
@@ -181,7 +182,7 @@ def disprove(app: App, /, instance: str, raw: str | None, name: str, **options: 
     with app.store() as store, app.node() as node:
         bundle = load_bundle(store, instance)
         setup = bundle.setup
-        assertion = _read(setup, node) if raw is None else _read_offline(setup, raw)[0]
+        assertion = read_assertion(setup, node) if raw is None else _read_offline(setup, raw)[0]
         proof = dispute.prove(setup, assertion)
         wallet = open_wallet(app, store, node, Role.CHALLENGER, name, sending, setup.id, "Disprove")
         prepared = role.disprove(wallet, bundle, proof)
@@ -199,12 +200,4 @@ def _read_offline(setup: InstanceSetup, raw: str) -> tuple[Assertion, float]:
 def _read_chain(app: App, setup: InstanceSetup) -> tuple[Assertion, float]:
     """The confirmed assertion and the fee rate to pay."""
     with app.node() as node:
-        return _read(setup, node), app.fees.policy(node).rate()
-
-
-def _read(setup: InstanceSetup, node: Node) -> Assertion:
-    """The assertion from the confirmed transactions that spend the assert connectors."""
-    spends = [node.spender(entry.source.outpoint) for entry in setup.graph["Assert"].inputs]
-    if None in spends:
-        raise BridgeError(f"instance {setup.id.hex()[:12]}: the operator has not asserted everything yet")
-    return asserting.read(setup, [found[0] for found in spends if found is not None])
+        return read_assertion(setup, node), app.fees.policy(node).rate()

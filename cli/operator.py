@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from bitvm_bridge import records
+from bitvm_bridge import actions, records
 from bitvm_bridge.dispute import assertion as asserting
-from bitvm_bridge.errors import BadInput, VerificationFailed
+from bitvm_bridge.errors import BadInput
 from bitvm_bridge.keys import SEED_SIZE, Role
 from bitvm_bridge.linter import check
 from bitvm_bridge.params import Network
@@ -188,17 +188,16 @@ class _Lies:
 
     def values(self, program: Program, document: bytes | None) -> tuple[bytes, ...]:
         """What to commit to. Raises VerificationFailed for a proof that does not verify, unless that is wanted."""
+        if self.raw is None and not self.force_invalid:
+            values = actions.honest_values(program, document)
+            return values if self.chunk is None else lying.lie(program, values, self.chunk)
         raw = program.read_input(document)
-        if self.raw is not None:
-            raw = lying.lie_raw(program, raw, self.raw)
-        run = program.run(raw)
-        if run.failed is not None and self.raw is None and not self.force_invalid:
-            raise VerificationFailed(f"the proof does not verify: {run.reason}")
+        run = program.run(raw if self.raw is None else lying.lie_raw(program, raw, self.raw))
         if run.failed is None and self.raw is not None:
             raise BadInput("--lie-raw", self.raw, "a value whose lowest bit makes the proof invalid")
-        if run.failed is None and self.force_invalid:
+        if run.failed is None:
             raise BadInput("--force-invalid", "given", "needed: the proof verifies")
-        return run.values if self.chunk is None else lying.lie(program, run.values, self.chunk)
+        return run.values
 
 
 @operator.command("happy-take")

@@ -7,12 +7,11 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from bitvm_bridge import policy, records
+from bitvm_bridge import actions, policy, records
 from bitvm_bridge.chain.node import Node, Verdict
-from bitvm_bridge.errors import BadInput, BridgeError, NodeRejected
+from bitvm_bridge.errors import BadInput
 from bitvm_bridge.fees import check_fee_rate
 from bitvm_bridge.keys import Role
-from bitvm_bridge.params import Network
 from bitvm_bridge.store import Store
 from bitvm_bridge.wallet import Prepared, Wallet
 from cli.app import STDOUT, App, emit, say, staged_file
@@ -62,8 +61,7 @@ def open_wallet(
 
     Coins that the store has set aside for anything else are left alone.
     """
-    reserved = records.reserved_for_others(store, owner, what)
-    return Wallet(store.seed(role, name).wallet_key(), node, fee_rate(app, node, sending), reserved)
+    return actions.open_wallet(store, node, role, name, fee_rate(app, node, sending), owner, what)
 
 
 def fee_rate(app: App, node: Node, sending: Sending, blocks_left: int | None = None) -> float:
@@ -72,18 +70,6 @@ def fee_rate(app: App, node: Node, sending: Sending, blocks_left: int | None = N
         return app.fees.policy(node).rate(blocks_left)
     check_fee_rate(sending.fee_rate, app.fees.maximum)
     return sending.fee_rate
-
-
-def judge(prepared: Prepared, node: Node) -> Verdict:
-    """The node's verdict; where no node relays the transaction, whether it can be mined here."""
-    if prepared.relayable:
-        return prepared.test(node)
-    heavy = f"{prepared.tx.weight:,} WU is above the relay limit of {policy.MAX_STANDARD_WEIGHT:,}"
-    if node.network is not Network.REGTEST:
-        return Verdict(False, f"{heavy}; write it with --out and hand it to a miner")
-    if any(node.output(txin.outpoint) is None for txin in prepared.tx.inputs):
-        return Verdict(False, "bad-txns-inputs-missingorspent")
-    return Verdict(True, f"{heavy}; --broadcast mines it on regtest")
 
 
 def finish(
@@ -105,10 +91,9 @@ def finish(
     mined directly on regtest. Raises NodeRejected, or BridgeError where only a miner could take it, when it was to be
     sent.
     """
-    verdict = verdict or judge(prepared, node)
-    if sending.broadcast and not verdict.allowed:
-        is_for_miners = not prepared.relayable and node.network is not Network.REGTEST
-        raise (BridgeError if is_for_miners else NodeRejected)(f"{prepared.name}: {verdict.reason}")
+    verdict = verdict or actions.judge(prepared, node)
+    if sending.broadcast:
+        actions.refuse_unsendable(prepared, node, verdict)
     raw = [tx.serialize().hex() for tx in prepared.transactions]
     with _output(sending.out, raw):
         if not sending.dry_run:
@@ -116,10 +101,8 @@ def finish(
                 if keep is not None:
                     keep()
                 records.keep(store, owner, prepared, sent=sending.broadcast)
-    if sending.broadcast and prepared.relayable:
-        prepared.send(node)
-    elif sending.broadcast:
-        node.mine_transactions(prepared.transactions)
+    if sending.broadcast:
+        actions.send(prepared, node)
     _report(app, sending, describe(prepared, verdict) | more | {"broadcast": sending.broadcast}, raw)
 
 
