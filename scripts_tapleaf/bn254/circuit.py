@@ -220,13 +220,18 @@ class Circuit:
     def select(
         self, names: Sequence[str], source: Linear, start: int, width: int, table: Sequence[tuple[int, ...]]
     ) -> Components:
-        """The entry of a table of constants at the number that bits `start` to `start + width` of a value are."""
+        """The entry of a table of constants at the number that bits `start` to `start + width` of a raw one are.
+
+        Raises ScriptError for a value that is not raw: its limbs may be negative.
+        """
         ((name, _),) = source.terms
+        if not any(isinstance(operation, Raw) and name in operation.out for operation in self.operations):
+            raise ScriptError(f"select: {name!r}, expected a raw number")
         return self._add(Select(tuple(names), name, start, width, tuple(table)))
 
     def _add(self, operation: Operation) -> Components:
-        for name in operation.out:
-            if name in self._names:
+        for index, name in enumerate(operation.out):
+            if name in self._names or name in operation.out[:index]:
                 raise ScriptError(f"value {name!r}: written twice")
         missing = set(operation.reads) - self._names
         if missing:

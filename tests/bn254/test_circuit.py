@@ -128,8 +128,18 @@ def test_names_are_written_once_and_before_they_are_read() -> None:
         circuit.raw("x", P)
     with pytest.raises(ScriptError, match="written twice"):
         circuit.combine(("y", "x"), (x, x))
+    with pytest.raises(ScriptError, match="'twice': written twice"):
+        circuit.combine(("twice", "twice"), (x, x))
     with pytest.raises(ScriptError, match=r"\['z'\]: read before they are written"):
         circuit.multiply("product", (x,), (value("z"),))
+
+
+def test_digits_are_those_of_raw_numbers() -> None:
+    circuit = Circuit()
+    x = circuit.raw("x", P)
+    (square,) = circuit.multiply("square", (x,), (x,))
+    with pytest.raises(ScriptError, match="select: 'square', expected a raw number"):
+        circuit.select(("u",), square, 0, 1, [(0,), (1,)])
 
 
 @pytest.mark.parametrize("factor", [2, -1])
