@@ -14,7 +14,20 @@ from bitvm_bridge.errors import BadInput
 from bitvm_bridge.fees import FeeOptions
 from bitvm_bridge.params import Network
 from bitvm_bridge.program import cache
-from cli import bench, challenger, committee, demo, depositor, instance, node, operator, program, withdrawer
+from cli import (
+    bench,
+    challenger,
+    committee,
+    demo,
+    depositor,
+    instance,
+    node,
+    operator,
+    program,
+    status,
+    watch,
+    withdrawer,
+)
 from cli.app import BITCOIND, EMBEDDED, App, RpcOptions, read_file, refusals_exit, refuse
 
 EPILOG = """\b
@@ -166,6 +179,8 @@ for group in (
     node.node,
     demo.demo,
     bench.bench,
+    status.status,
+    watch.watch,
 ):
     root.add_command(group)
 

@@ -1,0 +1,251 @@
+"""One look at the chain by one party: read what is new, decide, send, and say what was done."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from bitvm_bridge.chain.node import Node
+from bitvm_bridge.errors import BridgeError, NodeUnreachable, VerificationFailed
+from bitvm_bridge.keys import Role
+from bitvm_bridge.params import Network
+from bitvm_bridge.setup import InstanceSetup
+from bitvm_bridge.store import Store
+from bitvm_bridge.transaction import OutPoint, TxOut
+from bitvm_bridge.watch import claims, decide
+from bitvm_bridge.watch.claims import Demands, ShareOfDeposit
+from bitvm_bridge.watch.decide import Intent
+from bitvm_bridge.watch.history import History
+from bitvm_bridge.watch.machine import Event
+from bitvm_bridge.watch.notes import Level, Note
+from bitvm_bridge.watch.proofs import ProofSource
+from bitvm_bridge.watch.sender import Rate, Sender, Sent
+from bitvm_bridge.watch.survey import Library, Survey, View, survey
+
+ROLES: Final = (Role.OPERATOR, Role.CHALLENGER, Role.COMMITTEE)
+NEAR: Final = 12
+"""blocks before a deadline from which on it is spoken of."""
+CONFIRMATIONS: Final = {Network.REGTEST: 1, Network.SIGNET: 6}
+"""of a PegOut, before an operator bets its bond on it."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a watcher does, and for whom.
+
+    `budget` is sat that challenges may cost, lost or not decided yet; None for no limit. `rate` makes a fee policy of a
+    node.
+    """
+
+    role: Role
+    name: str
+    rate: Callable[[Node], Rate]
+    budget: int | None = None
+    confirmations: int = 1
+    dry_run: bool = False
+    demands: Demands = field(default_factory=ShareOfDeposit)
+    proofs: ProofSource | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look came to; `error` is the first thing that went wrong."""
+
+    survey: Survey
+    notes: tuple[Note, ...]
+    error: BridgeError | None = None
+    sent: int = 0
+
+
+class Watcher:
+    """Looks again and again. What it knows between two looks is in the store; the rest only saves time."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        """Raises BadInput where the key that is to act does not exist, or its passphrase was not given."""
+        self._store = store
+        self._settings = settings
+        self._library = Library(store)
+        self._key = b""
+        if settings.role is not Role.COMMITTEE:
+            self._key = store.seed(settings.role, settings.name).wallet_key().xonly
+
+    def look(self, node: Node) -> Look:
+        """Read the chain to its tip and do what is due.
+
+        What goes wrong with one instance does not keep the others waiting. Raises NodeUnreachable, and BridgeError
+        for a reorganisation that is too deep.
+        """
+        found = survey(self._library, node)
+        turn = _Turn(self._store, self._settings, self._library, node, found)
+        notes = list(turn.chain_notes())
+        if found.progress.lag >= 0:
+            for view in found.views.values():
+                notes += self._attend(turn, view)
+        return Look(found, tuple(notes), turn.error, turn.sent)
+
+    def _attend(self, turn: "_Turn", view: View) -> list[Note]:
+        if self._settings.role is Role.OPERATOR and view.setup.operator != self._key:
+            return []
+        try:
+            return list(turn.attend(view))
+        except NodeUnreachable:
+            raise
+        except BridgeError as error:
+            return [turn.failed(view.setup, error)]
+
+
+class _Turn:
+    """One look, instance by instance."""
+
+    def __init__(self, store: Store, settings: Settings, library: Library, node: Node, found: Survey) -> None:
+        self._store = store
+        self._settings = settings
+        self._library = library
+        self._node = node
+        self._survey = found
+        self.error: BridgeError | None = None
+        self.sent = 0
+
+    def chain_notes(self) -> Iterator[Note]:
+        """What the chain itself did."""
+        progress = self._survey.progress
+        if progress.rewound:
+            yield Note(Level.WARNING, "reorg", f"{progress.rewound} blocks were taken back; now at {progress.height}")
+        if progress.lag < 0:
+            words = f"the node is at block {progress.tip}, and {progress.height} was read before: waiting for it"
+            yield Note(Level.WARNING, "behind", words)
+
+    def attend(self, view: View) -> Iterator[Note]:
+        """What is due for one instance. Raises BridgeError."""
+        if view.history is None:
+            raise BridgeError(view.problem)
+        if self._settings.role is Role.COMMITTEE:
+            yield from self._alarms(view.setup, view.history)
+            return
+        problem: BridgeError | None = None
+        for intent in self._intents(view.setup, view.history):
+            if intent.duty.start > self._survey.next_block:
+                continue
+            try:
+                yield from self._pursue(view.setup, view.history, intent)
+            except NodeUnreachable:
+                raise
+            except BridgeError as error:
+                # What a party prefers may be impossible where the next best is not: an unrelayable Disprove, say.
+                problem = problem or error
+                continue
+            return
+        if problem is not None:
+            raise problem
+
+    def failed(self, setup: InstanceSetup, error: BridgeError) -> Note:
+        """What went wrong with one instance."""
+        self.error = self.error or error
+        return Note(Level.ERROR, "failed", str(error), setup.id.hex())
+
+    def _intents(self, setup: InstanceSetup, history: History) -> list[Intent]:
+        demand = self._settings.demands.demand(setup)
+        if self._settings.role is Role.OPERATOR:
+            deep = self._survey.next_block - self._settings.confirmations
+            return decide.of_operator(history, lambda: claims.is_paid(history, demand, self._coin, deep))
+        return decide.of_challenger(history, setup, claims.fault(history, demand, self._coin))
+
+    def _coin(self, outpoint: OutPoint) -> TxOut | None:
+        """A confirmed output, spent or not."""
+        found = self._node.find(outpoint.txid)
+        return found[0].outputs[outpoint.vout] if found and outpoint.vout < len(found[0].outputs) else None
+
+    def _pursue(self, setup: InstanceSetup, history: History, intent: Intent) -> Iterator[Note]:
+        left = None if intent.duty.deadline is None else intent.duty.deadline - self._survey.next_block
+        if intent.name == Event.CHALLENGE:
+            self._check_budget(setup)
+        yield from self._hurry(setup, intent, left)
+        if self._settings.dry_run:
+            words = f"would send {intent.name}: {intent.reason}{_until(intent)}"
+            yield Note(Level.INFO, "due", words, setup.id.hex())
+            return
+        bundle = self._library.bundle(setup)
+        if bundle is None:
+            raise BridgeError(f"{intent.name}: the committee has not signed this instance")
+        sender = Sender(
+            self._store,
+            self._node,
+            self._settings.role,
+            self._settings.name,
+            self._settings.rate(self._node),
+            self._settings.proofs,
+        )
+        sent = sender.send(bundle, intent, left)
+        self.sent += sent.is_new
+        yield _sent_note(setup, intent, sent)
+
+    def _hurry(self, setup: InstanceSetup, intent: Intent, left: int | None) -> Iterator[Note]:
+        """A deadline that comes near, or has passed."""
+        if left is None or left > NEAR:
+            return
+        if left <= 0:
+            words = f"{intent.name}: its deadline, block {intent.duty.deadline}, has passed; it may still be in time"
+            yield Note(Level.ERROR, "late", words, setup.id.hex())
+            return
+        words = f"{intent.name}: {left} blocks are left{_until(intent)}"
+        yield Note(Level.WARNING, "near", words, setup.id.hex())
+
+    def _check_budget(self, setup: InstanceSetup) -> None:
+        """Raises BridgeError where one more challenge would go over the budget."""
+        price = setup.deposit.request.params.challenge
+        if self._settings.budget is None:
+            return
+        spent = sum(
+            view.setup.deposit.request.params.challenge
+            for view in self._survey.views.values()
+            if view.setup.id != setup.id and self._is_charged(view)
+        )
+        if spent + price > self._settings.budget:
+            raise BridgeError(
+                f"Challenge: {price:,} sat and the {spent:,} of other challenges are above the budget of "
+                f"{self._settings.budget:,}"
+            )
+
+    def _is_charged(self, view: View) -> bool:
+        """Did we pay for a challenge that has not come back as a reward of ours?"""
+        own = _by_name(self._store, view.setup.id)
+        if view.history is None or Event.CHALLENGE not in own:
+            return False
+        confirmed = {item.confirmed.tx.txid for item in view.history.happened(Event.CHALLENGE)}
+        if confirmed and not confirmed & own[Event.CHALLENGE]:
+            return False
+        endings = view.history.happened(Event.DISPROVE, Event.ASSERT_TIMEOUT, Event.FORFEIT)
+        made = {txid for txids in own.values() for txid in txids}
+        return not any(item.confirmed.tx.txid in made for item in endings)
+
+    def _alarms(self, setup: InstanceSetup, history: History) -> Iterator[Note]:
+        for words in decide.alarms(history, self._allowed(setup)):
+            self.error = self.error or VerificationFailed(words)
+            yield Note(Level.ERROR, "alarm", words, setup.id.hex())
+
+    def _allowed(self, setup: InstanceSetup) -> Sequence[bytes]:
+        """Txids by which the vault may move besides this instance's own: other operators', and payouts of our own."""
+        takes = [
+            view.setup.graph[name].tx.txid
+            for view in self._survey.views.values()
+            if view.setup.deposit == setup.deposit
+            for name in (Event.HAPPY_TAKE, Event.UNHAPPY_TAKE)
+        ]
+        return takes + [tx.txid for _, tx in self._store.transactions(setup.deposit.request.id)]
+
+
+def _by_name(store: Store, instance: bytes) -> dict[str, set[bytes]]:
+    """Name → txids of everything that was made for an instance here."""
+    found: dict[str, set[bytes]] = {}
+    for name, tx in store.transactions(instance):
+        found.setdefault(name, set()).add(tx.txid)
+    return found
+
+
+def _until(intent: Intent) -> str:
+    return f", before block {intent.duty.deadline}" if intent.duty.deadline is not None else ""
+
+
+def _sent_note(setup: InstanceSetup, intent: Intent, sent: Sent) -> Note:
+    event = "waits" if not sent.is_new else "raised" if sent.replaces else "sent"
+    words = f"{intent.name} {event} at {sent.rate:.2f} sat/vB: {intent.reason}{_until(intent)}"
+    return Note(Level.INFO, event, words, setup.id.hex(), sent.tx.txid_hex)
