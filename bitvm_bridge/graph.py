@@ -20,6 +20,7 @@ from bitvm_bridge.protocol import (
     Party,
     PegInDeposit,
     Template,
+    check_exit,
 )
 from bitvm_bridge.protocol.template import (
     ANY_LEAF,
@@ -151,7 +152,11 @@ class Graph:
     @cached_property
     def vault(self) -> OutPoint:
         """The outpoint of the vault: fixed as soon as the deposit is."""
-        return self.source("PegIn.vault").outpoint
+        return self.exit(self.instance.exit if self.instance else 0)
+
+    def exit(self, number: int) -> OutPoint:
+        """The outpoint of one of the deposit's vault outputs. Raises BadInput."""
+        return self["PegIn"].tx.outpoint(check_exit(self.deposit.params, number))
 
     def presigned(self) -> Iterator[GraphTx]:
         """The transactions that the committee signs at set-up, PegIn first."""
@@ -177,9 +182,9 @@ class Graph:
             if known is not None:
                 self._add_wallet_made(template, context, known)
             return
-        repeats: Iterable[int | None] = (
-            [None] if template.indexed is None else range(len(self._fields[template.indexed]))
-        )
+        repeats: Iterable[int | None] = [None]
+        if template.indexed is not None and not self._is_sole(template.indexed):
+            repeats = range(len(self._fields[template.indexed]))
         for index in repeats:
             self._add_transaction(template, context, index)
 
@@ -212,16 +217,25 @@ class Graph:
 
     def _inputs(self, item: Spend, index: int | None) -> Iterator[GraphInput]:
         sources = self._fields[item.source]
-        many = isinstance(item.source, Output) and item.source.many is not None
+        many = isinstance(item.source, Output) and item.source.many is not None and not self._is_sole(item.source)
         for position, source in enumerate(sources):
             if item.each or not many or position == index:
                 name = f"{item.name}_{position}" if many else item.name
                 yield GraphInput(name, source, item.leaf, item.signer, item.sighash)
 
+    def _is_sole(self, item: OutputField) -> bool:
+        """Is this the one output of a field that may have several?"""
+        return isinstance(item, Output) and item.own is not None and len(self._fields[item]) == 1
+
     def _register(
         self, tx: str, item: OutputField, made: Iterable["_Made"], outpoint: Callable[[str], OutPoint]
     ) -> None:
         sources = [Source(f"{tx}.{entry.name}", outpoint(entry.name), entry.output, entry.connector) for entry in made]
+        if isinstance(item, Output) and item.own is not None:
+            if self.instance is not None:
+                sources = [sources[item.own(self.instance)]]
+            if len(sources) == 1:
+                sources = [replace(sources[0], name=f"{tx}.{item.name}")]
         self._fields[item] = sources
         self.sources.update((source.name, source) for source in sources)
 
@@ -249,7 +263,9 @@ def _make_outputs(item: OutputField, context: Deposit | Instance) -> list[_Made]
         case Output(many=None):
             return [_from_connector(item.name, item.connector(context))]
         case Output(many=many) if many is not None:
-            made = (item.connector(context, index) for index in range(many(context)))
+            made = [item.connector(context, index) for index in range(many(context))]
+            if item.own is not None and len(made) == 1:
+                return [_from_connector(item.name, made[0])]
             return [_from_connector(f"{item.name}_{index}", connector) for index, connector in enumerate(made)]
     raise TypeError(f"{item.name}: no such kind of output")
 

@@ -12,6 +12,8 @@ from scripts_tapleaf.covenant import MAX_COUNCIL, MAX_RELATIVE_LOCK
 
 DUST: Final = 330
 """sat: the smallest P2TR output that Bitcoin Core relays."""
+MAX_EXITS: Final = 200
+"""A PegIn of so many outputs keeps to the 10,000 vB of a v3 transaction."""
 
 
 class Network(StrEnum):
@@ -60,7 +62,7 @@ class Params:
     """What every party of an instance agrees on before any key is known.
 
     Windows are blocks after KickOff confirms, amounts are sat, `burn_percent` is the share of a slashed bond that
-    nobody gets.
+    nobody gets. A deposit is paid out by as many `exits` of the same amount.
     """
 
     network: Network = Network.REGTEST
@@ -70,6 +72,7 @@ class Params:
     disprove_window: int = 6
     forfeit_window: int = 6
     peg_in: int = 100_000_000
+    exits: int = 1
     bond: int = 20_000_000
     challenge: int = 5_000_000
     burn_percent: int = 50
@@ -81,6 +84,11 @@ class Params:
             _check_range(name, getattr(self, name), 1, MAX_RELATIVE_LOCK)
         _check_range("sum of the four windows", self.forfeit_csv, 4, MAX_RELATIVE_LOCK)
         _check_range("peg_in", self.peg_in, 10 * DUST, MAX_MONEY)
+        _check_range("exits", self.exits, 1, MAX_EXITS)
+        if self.peg_in % self.exits or self.exit_amount < 10 * DUST:
+            raise BadInput(
+                "exits", self.exits, f"a number that divides {self.peg_in} sat into {10 * DUST} or more each"
+            )
         _check_range("challenge", self.challenge, DUST, MAX_MONEY)
         _check_range("burn_percent", self.burn_percent, 1, 99)
         _check_range("bond", self.bond, 2 * self.challenge + 2 * DUST, MAX_MONEY)
@@ -88,6 +96,11 @@ class Params:
             raise BadInput("burn_percent", self.burn_percent, "a share that leaves a reward above `challenge`")
         if self.council is not None and self.council.delay <= self.forfeit_csv:
             raise BadInput("council delay", self.council.delay, f"above the forfeit lock of {self.forfeit_csv} blocks")
+
+    @property
+    def exit_amount(self) -> int:
+        """sat of one vault output."""
+        return self.peg_in // self.exits
 
     @property
     def happy_csv(self) -> int:
@@ -128,8 +141,10 @@ class Params:
         return cls(network=network, **changes)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Plain values for JSON. One exit goes without saying, so that ids from before there were several stay."""
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        if self.exits == 1:
+            del values["exits"]
         values["network"] = str(self.network)
         if self.council is not None:
             values["council"] = self.council.to_json()
@@ -138,6 +153,8 @@ class Params:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Inverse of `to_json`. Raises BadInput."""
+        if isinstance(values, Mapping):
+            values = {"exits": 1} | dict(values)
         _check_fields("params", values, cls)
         if values["network"] not in list(Network):
             raise BadInput("network", values["network"], f"one of {', '.join(Network)}")

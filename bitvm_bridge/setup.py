@@ -13,7 +13,7 @@ from bitvm_bridge.errors import BadInput
 from bitvm_bridge.graph import Graph
 from bitvm_bridge.params import Params
 from bitvm_bridge.program import Checks, Program, ProgramSpec, Value, check_keys, parse_program
-from bitvm_bridge.protocol import Deposit, Instance, Request, instance_id
+from bitvm_bridge.protocol import Deposit, Instance, Request, check_exit, instance_id
 from bitvm_bridge.signing.musig import Committee
 from bitvm_bridge.transaction import OutPoint
 from scripts_tapleaf import winternitz
@@ -49,6 +49,7 @@ class InstanceDocument(Document, frozen=True):
     claim: str
     program: str
     keys: list[str]
+    exit: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,21 +97,23 @@ class DepositSetup:
 
 @dataclass(frozen=True)
 class InstanceSetup:
-    """One operator's instance of a deposit."""
+    """One operator's instance of a deposit: it claims the vault output of this exit."""
 
     deposit: DepositSetup
     operator: bytes
     claim: OutPoint
     spec: ProgramSpec
     keys: tuple[winternitz.PublicKey, ...]
+    exit: int = 0
 
     def __post_init__(self) -> None:
+        check_exit(self.deposit.request.params, self.exit)
         check_keys(self.keys, self.spec.values)
 
     @cached_property
     def id(self) -> bytes:
         """The instance id (32 bytes)."""
-        return bind(self.deposit, self.operator, self.spec)
+        return bind(self.deposit, self.operator, self.spec, self.exit)
 
     @cached_property
     def program(self) -> Program:
@@ -134,6 +137,7 @@ class InstanceSetup:
             assertion=split_bundles(self.keys),
             checks=self.checks,
             id=self.id,
+            exit=self.exit,
         )
 
     @cached_property
@@ -145,7 +149,7 @@ class InstanceSetup:
         """As JSON carries it."""
         keys = [key.serialize().hex() for key in self.keys]
         return InstanceDocument(
-            VERSION, self.deposit.document(), self.operator.hex(), str(self.claim), str(self.spec), keys
+            VERSION, self.deposit.document(), self.operator.hex(), str(self.claim), str(self.spec), keys, self.exit
         )
 
     def to_json(self) -> bytes:
@@ -163,6 +167,7 @@ class InstanceSetup:
             OutPoint.parse(document.claim, "claim"),
             spec,
             _parse_keys(document.keys, spec.values),
+            document.exit,
         )
 
     @classmethod
@@ -171,9 +176,9 @@ class InstanceSetup:
         return cls.from_document(decode(raw, InstanceDocument, "instance"))
 
 
-def bind(deposit: DepositSetup, operator: bytes, spec: ProgramSpec) -> bytes:
-    """The id of the instance that this operator has on this deposit; known before its one-time keys are."""
-    return instance_id(deposit.request.params, deposit.graph.vault, operator, str(spec))
+def bind(deposit: DepositSetup, operator: bytes, spec: ProgramSpec, exit_number: int = 0) -> bytes:
+    """The id of the instance that this operator has on an exit of a deposit; known before its one-time keys are."""
+    return instance_id(deposit.request.params, deposit.graph.exit(exit_number), operator, str(spec))
 
 
 def split_bundles(keys: Sequence[winternitz.PublicKey]) -> tuple[tuple[winternitz.PublicKey, ...], ...]:

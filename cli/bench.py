@@ -191,12 +191,10 @@ def _rare_endings(stage: Stage) -> None:
     """What no story has: the committee pays straight from the vault, and an abandoned claim loses its bond."""
     bundle = set_up(stage)
     deposit = bundle.setup.deposit
-    tx, digests = committee.cooperative_payout(deposit, stage.wallets[Role.WITHDRAWER].script_pubkey)
-    signatures = sign_together(_signers(deposit, stage.members), digests)
-    payout = committee.finish_cooperative_payout(
-        stage.wallets[Role.OPERATOR], deposit, tx, signatures[committee.COOPERATIVE]
-    )
-    stage.confirm(payout, "the whole committee pays from the vault")
+    payout = committee.Payout(deposit, stage.wallets[Role.WITHDRAWER].script_pubkey)
+    signatures = sign_together(_signers(deposit, stage.members), payout.digests)
+    prepared = payout.finish(stage.wallets[Role.OPERATOR], signatures[payout.label])
+    stage.confirm(prepared, "the whole committee pays from the vault")
     height = kick_off(stage, bundle.setup, "a claim that nobody ends")
     stage.mine_to(height + stage.params.forfeit_csv - 1)
     stage.confirm(challenger.forfeit(stage.wallets[Role.CHALLENGER], bundle), "the bond is slashed")

@@ -114,12 +114,15 @@ def confirm(app: App, deposit: str) -> None:
 
 @committee.command("cooperative-payout")
 @click.argument("deposit")
-@click.option("--to", required=True, metavar="ADDRESS", help="Who is paid the whole vault.")
+@click.option("--to", required=True, metavar="ADDRESS", help="Who is paid all that the exit holds.")
+@click.option(
+    "--exit", "exit_number", type=int, default=0, metavar="NUMBER", help="Which vault output of the deposit [0]."
+)
 @name_option(Role.WITHDRAWER)
 @sending_options
 @with_app
-def cooperative_payout(app: App, /, deposit: str, to: str, name: str, **options: Any) -> None:
-    """Make CooperativePayout, which pays out the vault.
+def cooperative_payout(app: App, /, deposit: str, to: str, exit_number: int, name: str, **options: Any) -> None:
+    """Make CooperativePayout, which pays out an exit.
 
     Every member signs; no operator is needed. A dry run signs nothing.
     """
@@ -127,13 +130,13 @@ def cooperative_payout(app: App, /, deposit: str, to: str, name: str, **options:
     script = parse_address(to, app.network, "--to")
     with app.store() as store, app.node() as node:
         setup = records.load_deposit(store, deposit)
-        wallet = open_wallet(app, store, node, Role.WITHDRAWER, name, sending, setup.request.id, "CooperativePayout")
-        tx, digests = role.cooperative_payout(setup, script)
+        payout = role.Payout(setup, script, exit_number)
+        wallet = open_wallet(app, store, node, Role.WITHDRAWER, name, sending, setup.request.id, payout.declared.name)
         if sending.dry_run:
-            rehearse(app, store, node, sending, setup.request.id, role.rehearse_cooperative_payout(wallet, setup, tx))
+            rehearse(app, store, node, sending, setup.request.id, payout.rehearse(wallet))
             return
-        signatures = sign_all(store, setup, digests)
-        prepared = role.finish_cooperative_payout(wallet, setup, tx, signatures[role.COOPERATIVE])
+        signatures = sign_all(store, setup, payout.digests)
+        prepared = payout.finish(wallet, signatures[payout.label])
         finish(app, store, node, sending, setup.request.id, prepared)
 
 

@@ -37,6 +37,7 @@ PARAMETERS = {
     "disprove_window": "More blocks to disprove the answer",
     "forfeit_window": "More blocks before an abandoned bond is forfeit",
     "peg_in": "Sat of the deposit",
+    "exits": "Vault outputs of equal amounts that the deposit is split over",
     "bond": "Sat of an operator's bond",
     "challenge": "Sat that a challenger pays the operator",
     "burn_percent": "Share of a slashed bond that nobody gets",

@@ -52,10 +52,18 @@ add_key_commands(operator, Role.OPERATOR)
 @operator.command()
 @click.argument("deposit")
 @name_option(Role.OPERATOR)
+@click.option(
+    "--exit",
+    "exit_number",
+    type=int,
+    default=0,
+    metavar="NUMBER",
+    help="Which vault output of the deposit to claim [0].",
+)
 @program_options()
 @sending_options
 @with_app
-def join(app: App, /, deposit: str, name: str, **options: Any) -> None:
+def join(app: App, /, deposit: str, name: str, exit_number: int, **options: Any) -> None:
     """Make ClaimFunding, which sets your claim coin aside.
 
     This creates your instance of DEPOSIT and fixes the txid of its KickOff, so that the committee can sign.
@@ -69,10 +77,10 @@ def join(app: App, /, deposit: str, name: str, **options: Any) -> None:
     with app.store() as store, app.node() as node:
         setup = records.load_deposit(store, deposit)
         seed = store.seed(Role.OPERATOR, name)
-        owner = bind(setup, seed.wallet_key().xonly, spec)
+        owner = bind(setup, seed.wallet_key().xonly, spec, exit_number)
         wallet = open_wallet(app, store, node, Role.OPERATOR, name, sending, owner, "ClaimFunding")
         records.refuse_second(store, node, owner, "ClaimFunding")
-        prepared, instance = role.claim_funding(wallet, setup, spec, seed.winternitz_seed())
+        prepared, instance = role.claim_funding(wallet, setup, spec, seed.winternitz_seed(), exit_number)
         check(instance.graph)
 
         def keep() -> None:

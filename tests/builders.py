@@ -63,11 +63,13 @@ def instance_setup(
     seed: Seed = SEEDS[Role.OPERATOR],
     claim: OutPoint = CLAIM,
     deposit: OutPoint = DEPOSIT_OUTPOINT,
+    exit_number: int = 0,
 ) -> InstanceSetup:
     """An operator's instance of the deposit."""
     spec, of = parse_program(program), deposit_setup(params, deposit)
     key = seed.wallet_key().xonly
-    return InstanceSetup(of, key, claim, spec, operator.one_time_keys(of, key, spec, seed.winternitz_seed()))
+    keys = operator.one_time_keys(of, key, spec, seed.winternitz_seed(), exit_number)
+    return InstanceSetup(of, key, claim, spec, keys, exit_number)
 
 
 def committee_sign(setup: DepositSetup, digests: Mapping[str, bytes]) -> dict[str, bytes]:

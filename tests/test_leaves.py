@@ -615,9 +615,9 @@ class Play:
                 signature = builders.committee_sign(self.deposit, digests)[committee.PEG_IN]
                 return depositor.peg_in(wallets[Role.DEPOSITOR], self.deposit, signature)
             case "CooperativePayout":
-                tx, digests = committee.cooperative_payout(self.deposit, wallets[Role.WITHDRAWER].script_pubkey)
-                signature = builders.committee_sign(self.deposit, digests)[committee.COOPERATIVE]
-                return committee.finish_cooperative_payout(wallets[Role.DEPOSITOR], self.deposit, tx, signature)
+                payout = committee.Payout(self.deposit, wallets[Role.WITHDRAWER].script_pubkey)
+                signature = builders.committee_sign(self.deposit, payout.digests)[payout.label]
+                return payout.finish(wallets[Role.DEPOSITOR], signature)
             case "KickOff":
                 return operator.kick_off(wallets[Role.OPERATOR], self.claim().setup)
             case "Challenge":

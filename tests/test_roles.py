@@ -368,21 +368,22 @@ def test_the_deposit_pays_what_was_asked(deposited: tuple[Stage, DepositSetup]) 
 def test_a_cooperative_payout_needs_the_whole_committee(claim: Claim) -> None:
     setup, wallet = claim.setup.deposit, claim.wallet(Role.WITHDRAWER)
     script = wallet_script(Seed.generate(Role.WITHDRAWER).wallet_key().xonly)
-    tx, digests = committee.cooperative_payout(setup, script)
+    payout = committee.Payout(setup, script)
+    tx, digests = payout.tx, payout.digests
     assert tx.outputs == (ANCHOR, TxOut(PARAMS.peg_in, script)) or tx.outputs == (TxOut(PARAMS.peg_in, script), ANCHOR)
-    alone = claim.stage.members["bob"].committee_key(setup.request.id).sign(digests[committee.COOPERATIVE])
-    with pytest.raises(VerificationFailed, match=re.escape(committee.COOPERATIVE)):
-        committee.finish_cooperative_payout(wallet, setup, tx, alone)
-    signature = sign_together(signers(claim.stage, setup), digests)[committee.COOPERATIVE]
-    prepared = committee.finish_cooperative_payout(wallet, setup, tx, signature)
+    alone = claim.stage.members["bob"].committee_key(setup.request.id).sign(digests[payout.label])
+    with pytest.raises(VerificationFailed, match=re.escape("CooperativePayout.vault: ")):
+        payout.finish(wallet, alone)
+    signature = sign_together(signers(claim.stage, setup), digests)[payout.label]
+    prepared = payout.finish(wallet, signature)
     assert prepared.test(claim.node).reason == ""
-    rehearsed = committee.rehearse_cooperative_payout(wallet, setup, tx)
+    rehearsed = payout.rehearse(wallet)
     assert (rehearsed.tx.txid, rehearsed.tx.weight, rehearsed.fee) == (
         prepared.tx.txid,
         prepared.tx.weight,
         prepared.fee,
     )
     assert "mempool-script-verify" in rehearsed.test(claim.node).reason
-    assert secp.verify(setup.deposit.committee, digests[committee.COOPERATIVE], signature)
+    assert secp.verify(setup.deposit.committee, digests[payout.label], signature)
     stolen: Transaction = replace(prepared.tx, outputs=tuple(reversed(prepared.tx.outputs)))
     assert not claim.node.test([stolen]).allowed

@@ -99,9 +99,9 @@ class Play:
 
     def payout(self) -> Prepared:
         wallet = self.stage.wallets[Role.WITHDRAWER]
-        tx, digests = committee.cooperative_payout(self.setup.deposit, wallet.script_pubkey)
-        signatures = sign_together(signers(self.stage, self.setup.deposit), digests)
-        return committee.finish_cooperative_payout(wallet, self.setup.deposit, tx, signatures[committee.COOPERATIVE])
+        payout = committee.Payout(self.setup.deposit, wallet.script_pubkey)
+        signatures = sign_together(signers(self.stage, self.setup.deposit), payout.digests)
+        return payout.finish(wallet, signatures[payout.label])
 
     def send(self, name: str) -> int:
         """Confirm it; returns its height."""

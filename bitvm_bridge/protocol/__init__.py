@@ -10,7 +10,7 @@ from bitvm_bridge.protocol.cooperative_payout import CooperativePayout
 from bitvm_bridge.protocol.disprove import Disprove
 from bitvm_bridge.protocol.forfeit import Forfeit
 from bitvm_bridge.protocol.happy_take import HappyTake
-from bitvm_bridge.protocol.instance import Deposit, Instance, Request, instance_id, wallet_script
+from bitvm_bridge.protocol.instance import Deposit, Instance, Request, check_exit, instance_id, wallet_script
 from bitvm_bridge.protocol.kick_off import KickOff
 from bitvm_bridge.protocol.peg_in import PegIn
 from bitvm_bridge.protocol.peg_in_deposit import PegInDeposit
@@ -58,6 +58,7 @@ __all__ = [
     "Request",
     "Template",
     "UnhappyTake",
+    "check_exit",
     "instance_id",
     "wallet_script",
 ]

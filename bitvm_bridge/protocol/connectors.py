@@ -19,12 +19,12 @@ def deposit(of: Deposit) -> Connector:
     )
 
 
-def vault(of: Deposit) -> Connector:
-    """The pooled deposit: pre-signed transactions only, and the council where there is one."""
+def vault(of: Deposit, _: int) -> Connector:
+    """The pooled deposit, or a share of it: pre-signed transactions only, and the council where there is one."""
     leaves = [Leaf("covenant", covenant.signed(of.committee))]
     if council := of.params.council:
         leaves.append(_council(council))
-    return Connector(of.params.peg_in, tuple(leaves))
+    return Connector(of.params.exit_amount, tuple(leaves))
 
 
 def claim_amount(params: Params, assertions: int) -> int:

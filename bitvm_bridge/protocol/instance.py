@@ -66,11 +66,11 @@ class Deposit:
 
 @dataclass(frozen=True)
 class Instance:
-    """One deposit and one operator.
+    """One exit of a deposit and one operator.
 
     `deposit_outpoint` and `claim` are the two outputs of transactions that the graph does not make itself.
     `assertion` has, for each assert connector, the Winternitz keys of the messages that it reveals; `checks` has the
-    leaves that anyone may use against a wrong assertion.
+    leaves that anyone may use against a wrong assertion. `exit` is the number of the vault output that it claims.
     """
 
     deposit: Deposit
@@ -81,9 +81,11 @@ class Instance:
     assertion: tuple[tuple[PublicKey, ...], ...]
     checks: LeafSource
     id: bytes
+    exit: int = 0
 
     def __post_init__(self) -> None:
         secp.check_xonly("operator key", self.operator)
+        check_exit(self.params, self.exit)
         if self.claim == self.deposit_outpoint:
             raise BadInput("claim", self.claim, "another coin than the deposit")
 
@@ -91,6 +93,13 @@ class Instance:
     def params(self) -> Params:
         """The parameters of the request."""
         return self.deposit.params
+
+
+def check_exit(params: Params, number: int) -> int:
+    """`number`, or BadInput where the deposit has no such one."""
+    if not 0 <= number < params.exits:
+        raise BadInput("exit", number, f"one of the deposit's exits, 0 to {params.exits - 1}")
+    return number
 
 
 def instance_id(params: Params, vault: OutPoint, operator: bytes, program: str) -> bytes:

@@ -4,9 +4,12 @@ from bitvm_bridge.protocol.template import Anchor, Output, Party, Spend, Templat
 
 
 class PegIn(Template):
-    """The committee moves the deposit into the vault; it signs this last, when every operator's graph verifies."""
+    """The committee moves the deposit into the vault, one output for each exit.
+
+    It signs this last, when every operator's graph verifies.
+    """
 
     sender = Party.DEPOSITOR
     deposit = Spend(PegInDeposit.deposit, leaf="confirm", signer=Party.COMMITTEE)
-    vault = Output(connectors.vault)
+    vault = Output(connectors.vault, many=lambda deposit: deposit.params.exits, own=lambda instance: instance.exit)
     anchor = Anchor()

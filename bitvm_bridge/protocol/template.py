@@ -114,11 +114,21 @@ class OutputField(Field):
 
 
 class Output(OutputField):
-    """An output with a connector. `many` says how many there are, where there is one for each of something."""
+    """An output with a connector. `many` says how many there are, where there is one for each of something.
 
-    def __init__(self, connector: Callable[..., Connector], many: Callable[[Any], int] | None = None) -> None:
+    `own` says which of them belongs to an instance: its graph knows no other one. Where there is but one, as there is
+    then, it has the name of the field and no number.
+    """
+
+    def __init__(
+        self,
+        connector: Callable[..., Connector],
+        many: Callable[[Any], int] | None = None,
+        own: Callable[[Any], int] | None = None,
+    ) -> None:
         self.connector = connector
         self.many = many
+        self.own = own
 
 
 class Pay(OutputField):

@@ -1,17 +1,18 @@
 """The committee: sign an instance's graph, and PegIn last of all."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from bitvm_bridge import secp
 from bitvm_bridge.errors import BadInput, VerificationFailed
-from bitvm_bridge.protocol import Party
+from bitvm_bridge.graph import GraphTx
+from bitvm_bridge.protocol import Party, check_exit
 from bitvm_bridge.setup import DepositSetup, InstanceSetup
 from bitvm_bridge.signing.bundle import Bundle, verify
 from bitvm_bridge.transaction import Transaction, TxOut
 from bitvm_bridge.wallet import SIGNATURE_PLACEHOLDER, Funded, Prepared, Wallet
 
 PEG_IN = "PegIn.deposit"
-COOPERATIVE = "CooperativePayout.vault"
 
 
 def bundle_digests(setup: InstanceSetup) -> dict[str, bytes]:
@@ -30,34 +31,56 @@ def assemble(setup: InstanceSetup, signatures: Mapping[str, bytes], challenge: b
     return bundle
 
 
-def cooperative_payout(setup: DepositSetup, script_pubkey: bytes) -> tuple[Transaction, dict[str, bytes]]:
-    """CooperativePayout of the whole vault to a script, unsigned, with label and digest of the signature it needs."""
-    declared = setup.graph["CooperativePayout"]
-    tx = declared.completed(outputs=[TxOut(setup.request.params.peg_in, script_pubkey)])
-    return tx, {COOPERATIVE: declared.digest("vault", tx)}
+@dataclass(frozen=True)
+class Payout:
+    """CooperativePayout of one exit to a script: the committee agrees to it when it is asked for."""
 
+    setup: DepositSetup
+    script_pubkey: bytes
+    exit: int = 0
 
-def finish_cooperative_payout(wallet: Wallet, setup: DepositSetup, tx: Transaction, signature: bytes) -> Prepared:
-    """The payout with the committee's signature, and the child that pays for it."""
-    if not secp.verify(setup.deposit.committee, setup.graph["CooperativePayout"].digest("vault", tx), signature):
-        raise VerificationFailed(f"{COOPERATIVE}: the committee's signature does not verify")
-    return _pay_cooperatively(wallet, setup, tx, signature)
+    def __post_init__(self) -> None:
+        check_exit(self.setup.request.params, self.exit)
 
+    @property
+    def declared(self) -> GraphTx:
+        """As the deposit's graph has it: one for each exit."""
+        number = f"_{self.exit}" if self.setup.request.params.exits > 1 else ""
+        return self.setup.graph[f"CooperativePayout{number}"]
 
-def rehearse_cooperative_payout(wallet: Wallet, setup: DepositSetup, tx: Transaction) -> Prepared:
-    """The same in its final size, with a placeholder where the committee's signature goes."""
-    return _pay_cooperatively(wallet, setup, tx, SIGNATURE_PLACEHOLDER)
+    @property
+    def tx(self) -> Transaction:
+        """Unsigned; all that the exit holds."""
+        return self.declared.completed(outputs=[TxOut(self.setup.request.params.exit_amount, self.script_pubkey)])
 
+    @property
+    def label(self) -> str:
+        """Of the one signature that it needs."""
+        return f"{self.declared.name}.{self.declared.inputs[0].name}"
 
-def _pay_cooperatively(wallet: Wallet, setup: DepositSetup, tx: Transaction, signature: bytes) -> Prepared:
-    declared = setup.graph["CooperativePayout"]
-    (entry,) = declared.inputs
-    signed = tx.with_witness(0, entry.witness([entry.sighash.append_to(signature)]))
-    return wallet.package("CooperativePayout", Funded(signed, tuple(declared.spent)))
+    @property
+    def digests(self) -> dict[str, bytes]:
+        """Label and digest of that signature."""
+        return {self.label: self.declared.digest(self.declared.inputs[0].name, self.tx)}
+
+    def finish(self, wallet: Wallet, signature: bytes) -> Prepared:
+        """With the committee's signature, and the child that pays for it. Raises VerificationFailed."""
+        if not secp.verify(self.setup.deposit.committee, self.digests[self.label], signature):
+            raise VerificationFailed(f"{self.label}: the committee's signature does not verify")
+        return self._prepare(wallet, signature)
+
+    def rehearse(self, wallet: Wallet) -> Prepared:
+        """The same in its final size, with a placeholder where the committee's signature goes."""
+        return self._prepare(wallet, SIGNATURE_PLACEHOLDER)
+
+    def _prepare(self, wallet: Wallet, signature: bytes) -> Prepared:
+        (entry,) = self.declared.inputs
+        signed = self.tx.with_witness(0, entry.witness([entry.sighash.append_to(signature)]))
+        return wallet.package(self.declared.name, Funded(signed, tuple(self.declared.spent)))
 
 
 def peg_in_digest(setup: DepositSetup, bundles: Sequence[Bundle]) -> dict[str, bytes]:
-    """Label and digest of PegIn's signature, given out only when there is a bundle and every one verifies.
+    """Label and digest of PegIn's signature, given out only when every exit has a bundle and every one verifies.
 
     Raises VerificationFailed naming the first difference, or BadInput where a bundle is of another deposit.
     """
@@ -69,4 +92,7 @@ def peg_in_digest(setup: DepositSetup, bundles: Sequence[Bundle]) -> dict[str, b
         if bundle.setup.deposit != setup:
             raise BadInput("bundle", bundle.setup.id, f"an instance of the deposit {setup.outpoint}")
         verify(bundle)
+    missing = sorted({*range(setup.request.params.exits)} - {bundle.setup.exit for bundle in bundles})
+    if missing:
+        raise VerificationFailed(f"PegIn: no instance of exit {missing[0]} is signed yet")
     return {PEG_IN: setup.graph["PegIn"].digest("deposit")}

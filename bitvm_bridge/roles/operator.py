@@ -18,10 +18,10 @@ from scripts_tapleaf import winternitz
 
 
 def one_time_keys(
-    deposit: DepositSetup, operator: bytes, spec: ProgramSpec, winternitz_seed: bytes
+    deposit: DepositSetup, operator: bytes, spec: ProgramSpec, winternitz_seed: bytes, exit_number: int = 0
 ) -> tuple[winternitz.PublicKey, ...]:
     """The Winternitz public key of every value that the program commits to."""
-    instance = bind(deposit, operator, spec)
+    instance = bind(deposit, operator, spec, exit_number)
     return tuple(
         winternitz.public_key(winternitz.derive_secret(winternitz_seed, instance, slot, value.bits))
         for slot, value in enumerate(spec.values)
@@ -29,24 +29,24 @@ def one_time_keys(
 
 
 def claim_funding(
-    wallet: Wallet, deposit: DepositSetup, spec: ProgramSpec, winternitz_seed: bytes
+    wallet: Wallet, deposit: DepositSetup, spec: ProgramSpec, winternitz_seed: bytes, exit_number: int = 0
 ) -> tuple[Prepared, InstanceSetup]:
-    """ClaimFunding, and the instance that its output 0 makes possible."""
+    """ClaimFunding, and the instance that its output 0 makes possible. Raises BadInput for an unknown exit."""
     operator = wallet.key.xonly
-    keys = one_time_keys(deposit, operator, spec, winternitz_seed)
+    keys = one_time_keys(deposit, operator, spec, winternitz_seed, exit_number)
     amount = connectors.claim_amount(deposit.request.params, len(split_bundles(keys)))
     funded = wallet.pay([TxOut(amount, wallet_script(operator))])
-    setup = InstanceSetup(deposit, operator, funded.tx.outpoint(0), spec, keys)
+    setup = InstanceSetup(deposit, operator, funded.tx.outpoint(0), spec, keys, exit_number)
     return Prepared("ClaimFunding", funded), setup
 
 
 def peg_out(wallet: Wallet, setup: InstanceSetup, withdrawal: Withdrawal) -> Prepared:
     """PegOut: the withdrawer's half first, then the instance id, then the operator's coins and change.
 
-    Raises BadInput where the operator would pay out more than the deposit gives back.
+    Raises BadInput where the operator would pay out more than its exit gives back.
     """
-    if withdrawal.amount > (peg_in := setup.deposit.request.params.peg_in):
-        raise BadInput("withdrawal amount", withdrawal.amount, f"at most {peg_in:,} sat, the deposit that repays it")
+    if withdrawal.amount > (most := setup.deposit.request.params.exit_amount):
+        raise BadInput("withdrawal amount", withdrawal.amount, f"at most {most:,} sat, the deposit that repays it")
     marker = TxOut(0, connectors.instance_marker(setup.instance))
     partial = Transaction(2, (withdrawal.txin,), (withdrawal.payout, marker))
     return Prepared("PegOut", wallet.sign_coins(wallet.fund(partial, [withdrawal.spent]), 1))
