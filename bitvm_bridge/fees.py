@@ -80,11 +80,15 @@ class FeePolicy:
         late is worse than dear. Raises BridgeError where the maximum forbids what is wanted without a deadline, or is
         below the floor.
         """
-        estimate = max(self.estimate(entry.target) * entry.factor for entry in _reached(blocks_left))
-        wanted = max(estimate * self.margin, self.floor)
+        wanted = self.wanted(blocks_left)
         if self.floor > self.maximum or (wanted > self.maximum and blocks_left is None):
             raise above_maximum(wanted, self.maximum)
         return min(wanted, self.maximum)
+
+    def wanted(self, blocks_left: int | None = None) -> float:
+        """The same before the maximum has its say."""
+        estimate = max(self.estimate(entry.target) * entry.factor for entry in _reached(blocks_left))
+        return max(estimate * self.margin, self.floor)
 
 
 def above_maximum(wanted: float, maximum: float) -> BridgeError:

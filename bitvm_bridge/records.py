@@ -7,6 +7,7 @@ from typing import Final
 from bitvm_bridge.chain.node import Node
 from bitvm_bridge.documents import Document, decode, encode
 from bitvm_bridge.errors import BadInput, BridgeError
+from bitvm_bridge.graph import Graph
 from bitvm_bridge.setup import DepositDocument, DepositSetup, InstanceSetup
 from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.store import Store
@@ -98,13 +99,23 @@ def save_instance(store: Store, setup: InstanceSetup, *, replace: bool = False) 
     replaceable = replace and store.get(BUNDLE, setup.id) is None
     if not replaceable and store.get(INSTANCE, setup.id) not in (None, raw):
         raise BridgeError(f"instance {name}: known with another claim coin than {setup.claim}")
-    store.reserve_coin(setup.claim, f"the claim of instance {name}")
-    store.put(INSTANCE, setup.id, raw)
+    with store.transaction():
+        if replaceable:
+            store.release_coins(f"the claim of instance {name}")
+        store.reserve_coin(setup.claim, f"the claim of instance {name}")
+        store.put(INSTANCE, setup.id, raw)
 
 
 def load_instance(store: Store, prefix: str) -> InstanceSetup:
     """An instance. Raises BadInput."""
     return InstanceSetup.from_json(find(store, INSTANCE, prefix).raw)
+
+
+def graph_of(store: Store, owner: bytes) -> Graph:
+    """The graph of the deposit or instance with this id. Raises BadInput for neither."""
+    if (raw := store.get(INSTANCE, owner)) is not None:
+        return InstanceSetup.from_json(raw).graph
+    return load_deposit(store, owner.hex()).graph
 
 
 def instances_of(store: Store, deposit: DepositSetup) -> list[InstanceSetup]:

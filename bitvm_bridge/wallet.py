@@ -1,5 +1,6 @@
 """Coins of one key: choosing them, paying fees with them, and the package child that pays for a parent."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -12,7 +13,13 @@ from bitvm_bridge.fees import check_fee_rate
 from bitvm_bridge.graph import ANCHOR
 from bitvm_bridge.keys import SecretKey
 from bitvm_bridge.params import DUST
-from bitvm_bridge.policy import MAX_STANDARD_WEIGHT, largest_burn
+from bitvm_bridge.policy import (
+    INCREMENTAL_FEE_RATE,
+    MAX_STANDARD_WEIGHT,
+    MAX_TRUC_CHILD_VSIZE,
+    largest_burn,
+    min_fee,
+)
 from bitvm_bridge.protocol import wallet_script
 from bitvm_bridge.transaction import SEQUENCE_RBF, OutPoint, Transaction, TxIn, TxOut
 
@@ -70,20 +77,32 @@ class Prepared:
         return self.tx.weight <= MAX_STANDARD_WEIGHT
 
     def test(self, node: Node) -> Verdict:
-        """The node's policy verdict."""
+        """The node's policy verdict; on the child alone where the parent waits in the mempool already."""
+        if self.child is not None and node.in_mempool(self.tx.txid):
+            return node.test((self.child.tx,))
         return node.test(self.transactions)
 
     def send(self, node: Node) -> None:
         """Broadcast it, alone or as a package. Raises NodeRejected, or BridgeError where it cannot be relayed."""
-        if not self.relayable:
-            raise BridgeError(
-                f"{self.name}: {self.tx.weight:,} WU is above the relay limit of {MAX_STANDARD_WEIGHT:,}; "
-                "export it with --out and hand it to a miner"
-            )
-        if self.child is None:
-            node.broadcast(self.tx, max_burn=largest_burn(self.tx))
-        else:
-            node.submit_package(self.tx, self.child.tx, max_burn=largest_burn(self.tx))
+        send(node, self.name, *self.transactions)
+
+
+def send(node: Node, name: str, tx: Transaction, child: Transaction | None = None) -> None:
+    """Broadcast a transaction, or a parent with the child that pays for it; the child alone where the parent waits.
+
+    Raises NodeRejected, or BridgeError where it is too heavy to be relayed.
+    """
+    if tx.weight > MAX_STANDARD_WEIGHT:
+        raise BridgeError(
+            f"{name}: {tx.weight:,} WU is above the relay limit of {MAX_STANDARD_WEIGHT:,}; "
+            "export it with --out and hand it to a miner"
+        )
+    if child is None:
+        node.broadcast(tx, max_burn=largest_burn(tx))
+    elif node.in_mempool(tx.txid):
+        node.broadcast(child)
+    else:
+        node.submit_package(tx, child, max_burn=largest_burn(tx))
 
 
 @dataclass(frozen=True)
@@ -103,6 +122,10 @@ class Wallet:
         """Where its coins are."""
         return wallet_script(self.key.xonly)
 
+    def at(self, fee_rate: float) -> "Wallet":
+        """The same wallet at another fee rate (sat/vB)."""
+        return replace(self, fee_rate=fee_rate)
+
     def coins(self) -> list[Utxo]:
         """Spendable coins, largest first."""
         tip = self.node.height()
@@ -113,16 +136,26 @@ class Wallet:
         ]
         return sorted(ripe, key=lambda coin: (-coin.output.amount, coin.outpoint))
 
-    def fund(self, partial: Transaction, spent: Sequence[TxOut], *, extra_vsize: int = 0, extra_fee: int = 0) -> Funded:
+    def fund(
+        self,
+        partial: Transaction,
+        spent: Sequence[TxOut],
+        *,
+        extra_vsize: int = 0,
+        extra_fee: int = 0,
+        outbid: int = 0,
+    ) -> Funded:
         """Add coins and change until the outputs and the fee are paid; what `partial` has comes first, unchanged.
 
         Witnesses of `partial` must have their final size. `extra_vsize` (vB) is paid for as well, less `extra_fee`
-        (sat) that others pay. Coins are left unsigned. Raises BridgeError where the coins do not suffice.
+        (sat) that others pay. A replacement pays more than `outbid` (sat), by what relaying it costs (BIP125 rules 3
+        and 4). Coins are left unsigned. Raises BridgeError where the coins do not suffice.
         """
+        bill = _Bill(extra_vsize, extra_fee, outbid)
         chosen: list[Utxo] = []
         candidates = self.coins()
         while True:
-            funded = self._try(partial, spent, chosen, extra_vsize, extra_fee)
+            funded = self._try(partial, spent, chosen, bill)
             if funded is not None:
                 return funded
             if not candidates:
@@ -132,9 +165,9 @@ class Wallet:
             chosen.append(candidates.pop(0))
 
     def _try(
-        self, partial: Transaction, spent: Sequence[TxOut], chosen: Sequence[Utxo], extra_vsize: int, extra_fee: int
+        self, partial: Transaction, spent: Sequence[TxOut], chosen: Sequence[Utxo], bill: "_Bill"
     ) -> Funded | None:
-        coins = tuple(TxIn(coin.outpoint, SEQUENCE_RBF, witness=(SIGNATURE_PLACEHOLDER,)) for coin in chosen)
+        coins = tuple(own_input(coin.outpoint) for coin in chosen)
         inputs = (*partial.inputs, *coins)
         all_spent = (*spent, *(coin.output for coin in chosen))
         own = frozenset(coin.outpoint for coin in chosen)
@@ -144,15 +177,12 @@ class Wallet:
         for change in (True, False):
             outputs = (*partial.outputs, TxOut(0, self.script_pubkey)) if change else partial.outputs
             tx = replace(partial, inputs=inputs, outputs=outputs)
-            rest = available - max(self._fee(tx.vsize + extra_vsize) - extra_fee, self._fee(tx.vsize))
+            rest = available - bill.fee(tx.vsize, self.fee_rate)
             if change and rest >= DUST:
                 return Funded(replace(tx, outputs=(*partial.outputs, TxOut(rest, self.script_pubkey))), all_spent, own)
             if not change and outputs and rest >= 0:
                 return Funded(tx, all_spent, own)
         return None
-
-    def _fee(self, vsize: int) -> int:
-        return int(-(-vsize * self.fee_rate // 1))
 
     def sign_coins(self, funded: Funded, start: int) -> Funded:
         """Sign every input from position `start` on with the wallet's key."""
@@ -166,10 +196,40 @@ class Wallet:
         """A signed transaction from coins to these outputs."""
         return self.sign_coins(self.fund(Transaction(2, (), tuple(outputs)), ()), 0)
 
-    def package(self, name: str, parent: Funded) -> Prepared:
-        """The parent with a v3 child that spends its anchor and pays for both (1P1C)."""
+    def package(self, name: str, parent: Funded, *, coins: Sequence[Utxo] = (), outbid: int = 0) -> Prepared:
+        """The parent with a v3 child that spends its anchor and pays for both (1P1C).
+
+        The child spends `coins` before it takes others, and pays more than `outbid` (sat) where it replaces another.
+        Raises BridgeError where the coins do not suffice, or are too many for a child (BIP431).
+        """
         position = parent.tx.outputs.index(ANCHOR)
         anchor = TxIn(parent.tx.outpoint(position), SEQUENCE_RBF)
-        partial = Transaction(3, (anchor,), ())
-        child = self.fund(partial, (ANCHOR,), extra_vsize=parent.tx.vsize, extra_fee=parent.fee)
+        partial = Transaction(3, (anchor, *(own_input(coin.outpoint) for coin in coins)), ())
+        spent = (ANCHOR, *(coin.output for coin in coins))
+        child = self.fund(partial, spent, extra_vsize=parent.tx.vsize, extra_fee=parent.fee, outbid=outbid)
+        if child.tx.vsize > MAX_TRUC_CHILD_VSIZE:
+            raise BridgeError(
+                f"{name}: its child would have {child.tx.vsize:,} vB and may have {MAX_TRUC_CHILD_VSIZE:,}; "
+                "gather small coins into a large one first"
+            )
+        child = replace(child, coins=child.coins | {coin.outpoint for coin in coins})
         return Prepared(name, parent, self.sign_coins(child, 1))
+
+
+def own_input(outpoint: OutPoint) -> TxIn:
+    """A wallet coin as an input, with a witness of its final size."""
+    return TxIn(outpoint, SEQUENCE_RBF, witness=(SIGNATURE_PLACEHOLDER,))
+
+
+@dataclass(frozen=True)
+class _Bill:
+    """What a transaction pays for beside itself: see `Wallet.fund`."""
+
+    extra_vsize: int
+    extra_fee: int
+    outbid: int
+
+    def fee(self, vsize: int, rate: float) -> int:
+        """sat that a transaction of this size must pay."""
+        fee = max(math.ceil((vsize + self.extra_vsize) * rate) - self.extra_fee, math.ceil(vsize * rate))
+        return max(fee, self.outbid + min_fee(vsize, INCREMENTAL_FEE_RATE)) if self.outbid else fee

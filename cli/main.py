@@ -16,6 +16,7 @@ from bitvm_bridge.params import Network
 from bitvm_bridge.program import cache
 from cli import (
     bench,
+    bump,
     challenger,
     committee,
     demo,
@@ -176,6 +177,8 @@ for group in (
     challenger.challenger,
     instance.instance,
     program.program,
+    bump.bump,
+    bump.resend,
     node.node,
     demo.demo,
     bench.bench,

@@ -19,7 +19,7 @@ LOOK_BACK: Final = 10_000
 ANY_FEE_RATE: Final = 0
 """`maxfeerate` that switches off the RPC's own guard; fees are checked where transactions are built."""
 _SAT: Final = Decimal(10**8)
-_FEE_TOO_LOW: Final = "min relay fee not met"
+_FEE_TOO_LOW: Final = ("min relay fee not met", "mempool min fee not met")
 _MISSING: Final = "bad-txns-inputs-missingorspent"
 
 
@@ -150,7 +150,7 @@ class BitcoindNode:
         refused = [result for result in results if not result.get("allowed", False)]
         if not refused:
             return Verdict(True)
-        if len(transactions) == 2 and refused[0] is results[0] and refused[0].get("reject-reason") == _FEE_TOO_LOW:
+        if len(transactions) == 2 and refused[0] is results[0] and refused[0].get("reject-reason") in _FEE_TOO_LOW:
             return self._test_package(*transactions)
         return Verdict(False, _reason(refused[0]))
 
@@ -191,6 +191,9 @@ class BitcoindNode:
             return Verdict(False, _MISSING)
         if reasons := policy.check_package(parent, parent_spent, child, child_spent):
             return Verdict(False, "; ".join(reasons))
+        fee = policy.fee_of(parent, parent_spent) + policy.fee_of(child, child_spent)
+        if fee < (floor := self.min_fee_rate() * (parent.vsize + child.vsize)):
+            return Verdict(False, f"mempool min fee not met (together {fee} < {floor:.0f} sat)")
         for tx, spent in ((parent, parent_spent), (child, child_spent)):
             if (index := verify_inputs(tx, spent)) is not None:
                 return Verdict(False, f"mempool-script-verify-flag-failed (input {index} of {tx.txid_hex})")
