@@ -10,6 +10,7 @@ from bitvm_bridge.errors import VerificationFailed
 from bitvm_bridge.protocol import Party
 from bitvm_bridge.setup import InstanceSetup
 from bitvm_bridge.status import Duty
+from bitvm_bridge.transaction import Transaction
 from bitvm_bridge.watch.history import History, Timed
 from bitvm_bridge.watch.machine import ClaimState, Event
 
@@ -44,18 +45,19 @@ def of_operator(history: History, is_paid: Callable[[], bool]) -> list[Intent]:
     ]
 
 
-def of_challenger(history: History, setup: InstanceSetup, fault: str) -> list[Intent]:
+def of_challenger(history: History, fault: str, wrong_step: Callable[[], Proof | None]) -> list[Intent]:
     """Slash what can be slashed, and challenge a false claim. `fault` says why it is false; empty where it is true.
 
     An honest operator that nobody challenged is left in peace by AssertTimeout: only a false claim, or a challenged
-    one that was not answered, is timed out.
+    one that was not answered, is timed out. An assertion that nobody asked for is not challenged: it is right, or a
+    step of it is disproved.
     """
     intents = []
     for timed in history.timed:
         if timed.owed.party is not Party.CHALLENGER:
             continue
         if timed.owed.event is Event.DISPROVE:
-            proof = _wrong_step(history, setup)
+            proof = wrong_step()
             if proof is not None:
                 intents.append(Intent(timed.duty, f"{proof.leaf} is wrong: {proof.reason}", proof))
         elif reason := _reason(history, timed, fault):
@@ -66,17 +68,20 @@ def of_challenger(history: History, setup: InstanceSetup, fault: str) -> list[In
 def _reason(history: History, timed: Timed, fault: str) -> str:
     if timed.owed.event is Event.FORFEIT:
         return "the claim was abandoned"
-    is_unanswered = timed.owed.event is Event.ASSERT_TIMEOUT and history.state.claim in (
-        ClaimState.CHALLENGED,
-        ClaimState.CONDEMNED,
-    )
-    return "the challenge was not answered" if is_unanswered else fault
+    if history.state.claim in (ClaimState.EXPOSED, ClaimState.CONDEMNED):
+        return "a step was proved wrong"
+    return "the challenge was not answered" if history.state.claim is ClaimState.CHALLENGED else fault
 
 
-def _wrong_step(history: History, setup: InstanceSetup) -> Proof | None:
-    revealed = [item.confirmed.tx for item in history.happened(Event.ASSERT_PART, Event.ASSERT)]
+def revealed(history: History) -> list[Transaction]:
+    """The transactions that spent the assert connectors, and no ending."""
+    return [item.confirmed.tx for item in history.happened(Event.ASSERT_PART, Event.ASSERT)]
+
+
+def find_wrong_step(setup: InstanceSetup, transactions: Sequence[Transaction]) -> Proof | None:
+    """The first wrong step of what these reveal; None where it is right, or where they reveal no assertion at all."""
     try:
-        return dispute.find(setup, asserting.read(setup, revealed))
+        return dispute.find(setup, asserting.read(setup, transactions))
     except VerificationFailed:
         return None
 

@@ -3,14 +3,17 @@
 from typing import Final
 
 from bitvm_bridge.store import Store
-from bitvm_bridge.transaction import Transaction
+from bitvm_bridge.transaction import OutPoint, Transaction, TxOut
 from bitvm_bridge.watch.history import Confirmed, Place
 
 BLOCK: Final = "watch block"
 SEEN: Final = "watch transaction"
 SINCE: Final = "watch since"
+COIN: Final = "watch coin"
+STATE: Final = "watch state"
 _ID_SIZE: Final = 32
 _NUMBER_SIZE: Final = 4
+_AMOUNT_SIZE: Final = 8
 
 
 class Journal:
@@ -70,6 +73,24 @@ class Journal:
     def started(self) -> set[bytes]:
         """The instances of which this is so."""
         return set(self.store.keys(SINCE))
+
+    def coin(self, outpoint: OutPoint) -> TxOut | None:
+        """An output that was looked up before: its txid fixes it, on every branch."""
+        raw = self.store.get(COIN, outpoint.serialize())
+        return None if raw is None else TxOut(int.from_bytes(raw[:_AMOUNT_SIZE], "big"), raw[_AMOUNT_SIZE:])
+
+    def add_coin(self, outpoint: OutPoint, output: TxOut) -> None:
+        """Keep an output that was hard to find."""
+        self.store.put(COIN, outpoint.serialize(), output.amount.to_bytes(_AMOUNT_SIZE, "big") + output.script_pubkey)
+
+    def change_state(self, instance: bytes, watcher: str, state: str) -> str | None:
+        """Note the state of an instance as a watcher saw it; returns the one before where that was another."""
+        key = instance + watcher.encode()
+        before = self.store.get(STATE, key)
+        if before == state.encode():
+            return None
+        self.store.put(STATE, key, state.encode())
+        return "" if before is None else before.decode()
 
 
 def _number(value: int) -> bytes:

@@ -182,6 +182,7 @@ class Owed:
 
 _TAKE: Final = Owed(Party.OPERATOR, Event.HAPPY_TAKE)
 _ACCUSE: Final = Owed(Party.CHALLENGER, Event.CHALLENGE, "the claim is false")
+_STOP: Final = Owed(Party.CHALLENGER, Event.CHALLENGE)
 _REFUTE: Final = Owed(Party.CHALLENGER, Event.DISPROVE, "a step is wrong")
 _TIME_OUT: Final = Owed(Party.CHALLENGER, Event.ASSERT_TIMEOUT)
 _TIME_OUT_FALSE: Final = Owed(Party.CHALLENGER, Event.ASSERT_TIMEOUT, "the claim is false")
@@ -197,9 +198,9 @@ CLAIM_DUTIES: Final[Mapping[ClaimState, tuple[Owed, ...]]] = {
     ClaimState.FUNDED: (Owed(Party.OPERATOR, Event.KICK_OFF, "its PegOut has confirmed"),),
     ClaimState.KICKED_OFF: (_TAKE, _ACCUSE, _TIME_OUT_FALSE, _ABANDONED),
     ClaimState.CHALLENGED: (Owed(Party.OPERATOR, Event.ASSERT), _TIME_OUT, _ABANDONED),
-    ClaimState.REVEALED: (_TAKE, _REFUTE, _ACCUSE, _ABANDONED),
+    ClaimState.REVEALED: (_TAKE, _REFUTE, _ABANDONED),
     ClaimState.ASSERTED: (Owed(Party.OPERATOR, Event.UNHAPPY_TAKE), _REFUTE, _ABANDONED),
-    ClaimState.EXPOSED: (_TAKE, _ACCUSE, _TIME_OUT_FALSE, _ABANDONED),
+    ClaimState.EXPOSED: (_TAKE, _STOP, _TIME_OUT, _ABANDONED),
     ClaimState.CONDEMNED: (_TIME_OUT, _ABANDONED),
 }
 _NEEDS_VAULT: Final = frozenset({Event.KICK_OFF, Event.HAPPY_TAKE, Event.UNHAPPY_TAKE})

@@ -36,6 +36,15 @@ class Sent:
 
 
 @dataclass(frozen=True)
+class _Waiting:
+    """What waits in the mempool in the place of a transaction, what it pays (sat/vB), and whether it is ours."""
+
+    tx: Transaction
+    rate: float
+    is_own: bool
+
+
+@dataclass(frozen=True)
 class Sender:
     """Sends with the coins of one key."""
 
@@ -50,7 +59,7 @@ class Sender:
         """Make and send it, unless it waits and pays enough. Raises BridgeError, NodeRejected, NodeUnreachable."""
         instance, wanted = bundle.setup.id, self.rate(blocks_left)
         waiting = self._waiting(bundle, intent)
-        if waiting is not None and (not waiting.is_new or wanted < RAISE * waiting.rate or blocks_left is None):
+        if waiting is not None and not (waiting.is_own and blocks_left is not None and wanted >= RAISE * waiting.rate):
             return Sent(waiting.tx, waiting.rate, is_new=False)
         wallet = actions.open_wallet(self.store, self.node, self.role, self.name, wanted, instance, intent.name)
         prepared = self._make(wallet, bundle, intent)
@@ -59,8 +68,8 @@ class Sender:
         actions.send(prepared, self.node)
         return Sent(prepared.tx, wanted, is_new=True, replaces=waiting is not None)
 
-    def _waiting(self, bundle: Bundle, intent: Intent) -> Sent | None:
-        """What waits in the mempool in its place; `is_new` says that it is ours to replace.
+    def _waiting(self, bundle: Bundle, intent: Intent) -> _Waiting | None:
+        """What waits in the mempool in its place.
 
         A transaction of somebody else that does the same is waited for; one that does something else is not.
         """
@@ -73,7 +82,7 @@ class Sender:
         is_own = any(kept.tx.txid == found.tx.txid for kept in own)
         if not is_own and not spends <= {txin.outpoint for txin in found.tx.inputs}:
             return None
-        return Sent(found.tx, found.all_fees / _vsize(found.tx, own), is_new=is_own)
+        return _Waiting(found.tx, found.all_fees / _vsize(found.tx, own), is_own)
 
     def _make(self, wallet: Wallet, bundle: Bundle, intent: Intent) -> Prepared:
         match intent.name.partition("_")[0]:

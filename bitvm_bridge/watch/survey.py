@@ -1,15 +1,18 @@
 """Every instance of a store at a height: what has happened to it, and what its parties owe."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from bitvm_bridge import records
+from bitvm_bridge.dispute.disprove import Proof
 from bitvm_bridge.errors import BridgeError
 from bitvm_bridge.setup import InstanceSetup
 from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.store import Store
+from bitvm_bridge.transaction import Transaction
 from bitvm_bridge.watch import history
+from bitvm_bridge.watch.decide import find_wrong_step
 from bitvm_bridge.watch.follower import Chain, Follower, Progress
 from bitvm_bridge.watch.history import History, Timed
 from bitvm_bridge.watch.journal import Journal
@@ -25,6 +28,7 @@ class Library:
     store: Store
     _setups: dict[bytes, InstanceSetup] = field(default_factory=dict)
     _bundles: dict[bytes, Bundle] = field(default_factory=dict)
+    _wrong_steps: dict[tuple[bytes, ...], Proof | None] = field(default_factory=dict)
 
     def setups(self) -> dict[bytes, InstanceSetup]:
         """Instance id → instance, as the store has them now."""
@@ -43,6 +47,13 @@ class Library:
         if raw not in self._bundles:
             self._bundles[raw] = Bundle.from_json(raw, setup)
         return self._bundles[raw]
+
+    def wrong_step(self, setup: InstanceSetup, revealed: Sequence[Transaction]) -> Proof | None:
+        """The first wrong step of what an operator revealed; None where there is none."""
+        key = (setup.id, *(tx.serialize() for tx in revealed))
+        if key not in self._wrong_steps:
+            self._wrong_steps[key] = find_wrong_step(setup, revealed)
+        return self._wrong_steps[key]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from bitvm_bridge.watch import claims, decide
 from bitvm_bridge.watch.claims import Demands, ShareOfDeposit
 from bitvm_bridge.watch.decide import Intent
 from bitvm_bridge.watch.history import History
+from bitvm_bridge.watch.journal import Journal
 from bitvm_bridge.watch.machine import Event
 from bitvm_bridge.watch.notes import Level, Note
 from bitvm_bridge.watch.proofs import ProofSource
@@ -118,6 +119,7 @@ class _Turn:
         """What is due for one instance. Raises BridgeError."""
         if view.history is None:
             raise BridgeError(view.problem)
+        yield from self._news(view.setup, view.history)
         if self._settings.role is Role.COMMITTEE:
             yield from self._alarms(view.setup, view.history)
             return
@@ -137,6 +139,15 @@ class _Turn:
         if problem is not None:
             raise problem
 
+    def _news(self, setup: InstanceSetup, history: History) -> Iterator[Note]:
+        """A state that is another than the last time."""
+        watcher = f"{self._settings.role}/{self._settings.name}"
+        before = Journal(self._store).change_state(setup.id, watcher, history.state.name)
+        if before is not None:
+            words = f"{before} → {history.state.name}" if before else history.state.name
+            txid = history.events[-1].confirmed.tx.txid_hex if history.events else ""
+            yield Note(Level.INFO, "state", words, setup.id.hex(), txid)
+
     def failed(self, setup: InstanceSetup, error: BridgeError) -> Note:
         """What went wrong with one instance."""
         self.error = self.error or error
@@ -147,12 +158,19 @@ class _Turn:
         if self._settings.role is Role.OPERATOR:
             deep = self._survey.next_block - self._settings.confirmations
             return decide.of_operator(history, lambda: claims.is_paid(history, demand, self._coin, deep))
-        return decide.of_challenger(history, setup, claims.fault(history, demand, self._coin))
+        fault = claims.fault(history, demand, self._coin)
+        return decide.of_challenger(history, fault, lambda: self._library.wrong_step(setup, decide.revealed(history)))
 
     def _coin(self, outpoint: OutPoint) -> TxOut | None:
-        """A confirmed output, spent or not."""
+        """A confirmed output, spent or not; a node may have to walk many blocks for it, so it is kept."""
+        journal = Journal(self._store)
+        if (known := journal.coin(outpoint)) is not None:
+            return known
         found = self._node.find(outpoint.txid)
-        return found[0].outputs[outpoint.vout] if found and outpoint.vout < len(found[0].outputs) else None
+        if found is None or outpoint.vout >= len(found[0].outputs):
+            return None
+        journal.add_coin(outpoint, found[0].outputs[outpoint.vout])
+        return found[0].outputs[outpoint.vout]
 
     def _pursue(self, setup: InstanceSetup, history: History, intent: Intent) -> Iterator[Note]:
         left = None if intent.duty.deadline is None else intent.duty.deadline - self._survey.next_block

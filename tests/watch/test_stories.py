@@ -1,10 +1,15 @@
 """Every story played by `watch --once` alone, between mined blocks: a new process with new objects at each look."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 
+from bitvm_bridge import actions
 from bitvm_bridge.chain.launch import LaunchedBitcoind
+from bitvm_bridge.chain.node import Verdict
+from bitvm_bridge.store import FILE_NAME
+from bitvm_bridge.transaction import Transaction
 from tests.cli.bridge import (
     AMOUNT,
     PLAIN,
@@ -231,10 +236,77 @@ def test_the_committee_hears_of_a_vault_that_moves_otherwise(played: tuple[Bridg
     assert state(bridge, instance) == "moved"
 
 
-@pytest.mark.parametrize(
-    "story",
-    ["happy", "fraud"],
-)
+def test_a_vault_that_nobody_here_moved_is_an_alarm(played: tuple[Bridge, str]) -> None:
+    bridge, _ = played
+    deposit = bridge.run("depositor", "list").stdout[:12]
+    address = bridge.data("withdrawer", "address")["address"]
+    bridge.send("committee", "cooperative-payout", deposit, "--to", address)
+    connection = sqlite3.connect(bridge.datadir / "regtest" / FILE_NAME)
+    connection.execute("DELETE FROM transactions WHERE name = 'CooperativePayout'")
+    connection.commit()
+    connection.close()
+    for _ in range(2):
+        refused = bridge.run("watch", "--as", "committee", "--once", code=5)
+        assert "vault moved by" in refused.stderr
+        assert "which was not signed at set-up" in refused.stderr
+
+
+def test_a_process_that_ends_between_the_record_and_the_node(
+    played: tuple[Bridge, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bridge, instance = played
+    kick_off_by_hand(bridge, instance)
+    bridge.send("challenger", "challenge", instance)
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(actions, "send", crash)
+        bridge.run("watch", "--as", OPERATOR, "--once", code=1)
+    with bridge.store() as store:
+        bound = store.bound(bytes.fromhex(instance))
+        (recorded,) = [tx for name, tx in store.transactions(bytes.fromhex(instance)) if name == "Assert"]
+    assert bound
+    assert bridge.mempool() == []
+    assert look(bridge, OPERATOR) == ["Assert"]
+    with bridge.store() as store:
+        assert store.bound(bytes.fromhex(instance)) == bound
+    assert Transaction.parse_hex(bridge.mempool()[0], "mempool").txid == recorded.txid
+
+
+def test_what_cannot_be_sent_does_not_keep_the_next_best_waiting(
+    played: tuple[Bridge, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bridge, instance = played
+    height = kick_off_by_hand(bridge, instance)
+    assert look(bridge, CHALLENGER) == ["Challenge"]
+    bridge.mine()
+    bridge.send("operator", "assert", instance, "--lie", LIE)
+    real = actions.judge
+    monkeypatch.setattr(
+        actions,
+        "judge",
+        lambda prepared, node: Verdict(False, "heavy") if prepared.name == "Disprove" else real(prepared, node),
+    )
+    assert "Disprove: heavy" in bridge.run("watch", "--as", CHALLENGER, "--once", code=4).stderr
+    bridge.mine_to(height + 4 * WINDOW - 1)
+    assert look(bridge, CHALLENGER) == ["Forfeit"]
+
+
+def test_an_instance_that_is_not_signed_is_only_looked_at(played: tuple[Bridge, str]) -> None:
+    bridge, first = played
+    deposit = make_deposit(bridge, "--refund-delay", "30")
+    unsigned = join(bridge, deposit, PROGRAM)
+    kick_off_by_hand(bridge, first)
+    with bridge.store() as store:
+        store.delete("bundle", bytes.fromhex(first))
+    refused = bridge.run("watch", "--as", CHALLENGER, "--once", code=1)
+    assert "Challenge: the committee has not signed this instance" in refused.stderr
+    assert state(bridge, unsigned) == "deposited"
+
+
+@pytest.mark.parametrize("story", ["happy", "fraud"])
 def test_bitcoin_core(story: str, fresh_bitcoind: LaunchedBitcoind, tmp_path: Path) -> None:
     bridge = Bridge(tmp_path / "data", *PLAIN, *rpc_options(fresh_bitcoind))
     make_keys(bridge)

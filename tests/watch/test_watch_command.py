@@ -97,12 +97,13 @@ def test_the_log_in_json(played: tuple[Bridge, str]) -> None:
     kick_off_by_hand(bridge, instance)
     done = bridge.run("watch", "--as", CHALLENGER, "--once", "--log-json")
     notes = [json.loads(line) for line in done.stderr.splitlines()]
-    assert [note["event"] for note in notes] == ["near", "sent"]
+    assert [note["event"] for note in notes] == ["state", "near", "sent"]
     for note in notes:
         assert set(note) == {"time", "level", "event", "instance", "txid", "message"}
         assert note["instance"] == instance
-    assert re.fullmatch(r"[0-9a-f]{64}", notes[1]["txid"])
-    assert notes[0]["level"] == "warning"
+    assert re.fullmatch(r"[0-9a-f]{64}", notes[2]["txid"])
+    assert [note["level"] for note in notes] == ["info", "warning", "info"]
+    assert notes[0]["message"] == "kicked-off"
 
 
 def test_no_secret_is_ever_said(played: tuple[Bridge, str]) -> None:
@@ -164,7 +165,7 @@ def test_a_deadline_that_has_passed_is_an_error_and_still_tried(played: tuple[Br
     bridge.send("challenger", "challenge", instance)
     bridge.mine(2 * WINDOW)
     report = bridge.data("watch", "--as", OPERATOR, "--once")
-    assert [note["event"] for note in report["notes"]] == ["late", "sent"]
+    assert [note["event"] for note in report["notes"]] == ["state", "late", "sent"]
     bridge.mine()
     assert state(bridge, instance) == "asserted"
 
@@ -195,7 +196,7 @@ def test_a_node_that_goes_away_is_waited_for(played: tuple[Bridge, str], monkeyp
     monkeypatch.setattr(command, "_look", faulty)
     done = bridge.run("watch", "--as", OPERATOR, "--poll", "0.05", "--log-json")
     events = [json.loads(line)["event"] for line in done.stderr.splitlines()]
-    assert events == ["unreachable", "unreachable", "sent", "unreachable", "waits"]
+    assert events == ["unreachable", "unreachable", "state", "sent", "unreachable", "waits"]
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
@@ -219,11 +220,12 @@ def test_a_reorganisation_on_bitcoin_core(fresh_bitcoind: LaunchedBitcoind, tmp_
     assert look(bridge, OPERATOR) == ["KickOff"]
     bridge.mine()
     assert state(bridge, instance) == "kicked-off"
+    assert "pegged-in → kicked-off" in bridge.run("watch", "--as", OPERATOR, "--once").stderr
     rpc.call("invalidateblock", rpc.call("getbestblockhash"))
     fresh_bitcoind.node.mine_transactions([])
     fresh_bitcoind.node.mine_transactions([])
     report = bridge.data("watch", "--as", OPERATOR, "--once")
-    assert [note["event"] for note in report["notes"]] == ["reorg", "waits"], "the node kept it in its mempool"
+    assert [note["event"] for note in report["notes"]] == ["reorg", "state", "waits"], "the node kept it in its mempool"
     assert state(bridge, instance) == "pegged-in"
     bridge.mine()
     assert state(bridge, instance) == "kicked-off"
