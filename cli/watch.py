@@ -74,7 +74,7 @@ def watch(app: App, /, **options: Any) -> None:
     settings = Settings(
         role=Role(options["role"]),
         name=options["name"],
-        rate=lambda node: app.fees.policy(node).rate,
+        fees=app.fees.policy,
         budget=options["budget"],
         confirmations=options["confirmations"] or CONFIRMATIONS[app.network],
         dry_run=options["dry_run"],

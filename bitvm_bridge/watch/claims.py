@@ -48,8 +48,8 @@ class ShareOfDeposit:
             raise BadInput("share of the deposit", self.percent, "above 0 and at most 100 per cent")
 
     def demand(self, setup: InstanceSetup) -> Demand:
-        """So many per cent of the deposit."""
-        return Demand(int(setup.deposit.request.params.peg_in * self.percent // 100))
+        """So many per cent of what the instance takes out of the vault."""
+        return Demand(int(setup.deposit.request.params.exit_amount * self.percent // 100))
 
 
 def fault(history: History, demand: Demand, coin: FindCoin) -> str:

@@ -1,13 +1,15 @@
 """One look at the chain by one party: read what is new, decide, send, and say what was done."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from bitvm_bridge.chain.node import Node
 from bitvm_bridge.errors import BridgeError, NodeUnreachable, VerificationFailed
+from bitvm_bridge.fees import FeePolicy
 from bitvm_bridge.keys import Role
 from bitvm_bridge.params import Network
+from bitvm_bridge.pending import Pending
 from bitvm_bridge.setup import InstanceSetup
 from bitvm_bridge.store import Store
 from bitvm_bridge.transaction import OutPoint, TxOut
@@ -19,10 +21,13 @@ from bitvm_bridge.watch.journal import Journal
 from bitvm_bridge.watch.machine import Event
 from bitvm_bridge.watch.notes import Level, Note
 from bitvm_bridge.watch.proofs import ProofSource
-from bitvm_bridge.watch.sender import Rate, Sender, Sent
+from bitvm_bridge.watch.sender import Sender, Sent
 from bitvm_bridge.watch.survey import Library, Survey, View, survey
+from bitvm_bridge.watch.upkeep import Upkeep, planned
 
 ROLES: Final = (Role.OPERATOR, Role.CHALLENGER, Role.COMMITTEE)
+REPEATED: Final = ("near", "late", "waits")
+"""Events that are told once a block, however often it is looked at."""
 NEAR: Final = 12
 """blocks before a deadline from which on it is spoken of."""
 CONFIRMATIONS: Final = {Network.REGTEST: 1, Network.SIGNET: 6}
@@ -33,13 +38,13 @@ CONFIRMATIONS: Final = {Network.REGTEST: 1, Network.SIGNET: 6}
 class Settings:
     """What a watcher does, and for whom.
 
-    `budget` is sat that challenges may cost, lost or not decided yet; None for no limit. `rate` makes a fee policy of a
-    node.
+    `budget` is sat that challenges may cost, lost or not decided yet; None for no limit. `fees` makes a fee policy for
+    a node.
     """
 
     role: Role
     name: str
-    rate: Callable[[Node], Rate]
+    fees: Callable[[Node], FeePolicy]
     budget: int | None = None
     confirmations: int = 1
     dry_run: bool = False
@@ -65,6 +70,7 @@ class Watcher:
         self._store = store
         self._settings = settings
         self._library = Library(store)
+        self._height = -1
         self._key = b""
         if settings.role is not Role.COMMITTEE:
             self._key = store.seed(settings.role, settings.name).wallet_key().xonly
@@ -77,15 +83,23 @@ class Watcher:
         """
         found = survey(self._library, node)
         turn = _Turn(self._store, self._settings, self._library, node, found)
+        is_news = found.progress.height != self._height
+        self._height = found.progress.height
         notes = list(turn.chain_notes())
         if found.progress.lag >= 0:
-            for view in found.views.values():
+            own = [view for view in found.views.values() if self._is_own(view.setup)]
+            notes += turn.look_after(view.setup.id for view in own)
+            for view in own:
                 notes += self._attend(turn, view)
-        return Look(found, tuple(notes), turn.error, turn.sent)
+        return Look(
+            found, tuple(note for note in notes if is_news or note.event not in REPEATED), turn.error, turn.sent
+        )
+
+    def _is_own(self, setup: InstanceSetup) -> bool:
+        """Operators look after their own instances, the others after all."""
+        return self._settings.role is not Role.OPERATOR or setup.operator == self._key
 
     def _attend(self, turn: "_Turn", view: View) -> list[Note]:
-        if self._settings.role is Role.OPERATOR and view.setup.operator != self._key:
-            return []
         try:
             return list(turn.attend(view))
         except NodeUnreachable:
@@ -103,6 +117,7 @@ class _Turn:
         self._library = library
         self._node = node
         self._survey = found
+        self._policy = settings.fees(node)
         self.error: BridgeError | None = None
         self.sent = 0
 
@@ -114,6 +129,29 @@ class _Turn:
         if progress.lag < 0:
             words = f"the node is at block {progress.tip}, and {progress.height} was read before: waiting for it"
             yield Note(Level.WARNING, "behind", words)
+
+    def look_after(self, owners: Iterable[bytes]) -> list[Note]:
+        """What was sent before, and is not deep in the chain yet."""
+        upkeep = Upkeep(
+            self._store,
+            self._node,
+            self._settings.role,
+            self._settings.name,
+            self._policy,
+            frozenset(owners),
+            self._blocks_left,
+        )
+        items = upkeep.due()
+        if self._settings.dry_run:
+            return [note for note in map(planned, items) if note is not None]
+        notes = list(upkeep.act(items))
+        self.sent += sum(note.event in ("raised", "resent") for note in notes)
+        return notes
+
+    def _blocks_left(self, item: Pending) -> int | None:
+        view = self._survey.views.get(item.owner)
+        deadlines = [timed.duty.deadline for timed in view.timed if timed.duty.name == item.name] if view else []
+        return next((deadline - self._survey.next_block for deadline in deadlines if deadline is not None), None)
 
     def attend(self, view: View) -> Iterator[Note]:
         """What is due for one instance. Raises BridgeError."""
@@ -189,7 +227,7 @@ class _Turn:
             self._node,
             self._settings.role,
             self._settings.name,
-            self._settings.rate(self._node),
+            self._policy,
             self._settings.proofs,
         )
         sent = sender.send(bundle, intent, left)
@@ -264,6 +302,6 @@ def _until(intent: Intent) -> str:
 
 
 def _sent_note(setup: InstanceSetup, intent: Intent, sent: Sent) -> Note:
-    event = "waits" if not sent.is_new else "raised" if sent.replaces else "sent"
-    words = f"{intent.name} {event} at {sent.rate:.2f} sat/vB: {intent.reason}{_until(intent)}"
+    event = "sent" if sent.is_new else "waits"
+    words = f"{intent.name} {event}: {intent.reason}{_until(intent)}"
     return Note(Level.INFO, event, words, setup.id.hex(), sent.tx.txid_hex)
