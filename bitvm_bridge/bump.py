@@ -46,6 +46,17 @@ def move(store: Store, tx: Transaction, item: Pending, key: SecretKey) -> None:
         records.save_deposit(store, deposit, replace=True)
 
 
+def is_elsewhere(store: Store, tx: Transaction, item: Pending) -> bool:
+    """Is what depends on the txid of a transaction kept for another version than this one, which confirmed?"""
+    if tx not in item.versions:
+        return False
+    if item.template is ClaimFunding:
+        return records.load_instance(store, item.owner.hex()).claim != tx.outpoint(0)
+    if item.template is PegInDeposit:
+        return records.load_deposit(store, item.owner.hex()).outpoint != tx.outpoint(0)
+    return False
+
+
 def bump(wallet: Wallet, item: Pending, graph: Graph, maximum: float) -> Prepared:
     """The same transaction, or the same parent with another child, at the wallet's fee rate or what replacing takes.
 

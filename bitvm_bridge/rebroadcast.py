@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from bitvm_bridge import records
-from bitvm_bridge.bump import bump, move, refuse_fixed
+from bitvm_bridge.bump import bump, is_elsewhere, move, refuse_fixed
 from bitvm_bridge.chain.node import Node, Waiting
 from bitvm_bridge.errors import BridgeError, NodeUnreachable
 from bitvm_bridge.fees import FeePolicy
@@ -25,6 +25,8 @@ from bitvm_bridge.wallet import Prepared, Wallet, send
 
 FINAL_DEPTH: Final = 6
 """Blocks, its own included, from which on a transaction is taken to stay confirmed and its coins are let go."""
+RAISE: Final = 1.1
+"""What waits is replaced for a rate that is so many times its own, not for every turn of an estimate."""
 
 
 class Action(StrEnum):
@@ -33,6 +35,7 @@ class Action(StrEnum):
     WAIT = "wait"
     SEND = "send"
     BUMP = "bump"
+    MOVE = "move"
     SETTLE = "settle"
 
 
@@ -40,7 +43,8 @@ class Action(StrEnum):
 class View:
     """What a node shows of a transaction of ours; rates are in sat/vB.
 
-    `depth`: blocks since it, or what took its place (`lost`), confirmed; 0 while nothing has. `waits`: all of it is in
+    `depth`: blocks since it, or what took its place (`lost`), confirmed; 0 while nothing has. `moved`: that was a
+    version on whose txid nothing was built here, for a newer one was meant to confirm. `waits`: all of it is in
     the mempool, its child included. `broke`: a coin of its child was spent elsewhere. `rate`: what it pays; None where
     that is not known. `rival`: what a stranger's transaction in its place pays, and whether that `serves` as well as
     ours. `minimum`: below it the mempool takes nothing. `wanted`: what the fee policy would pay now; None where there
@@ -49,6 +53,7 @@ class View:
 
     depth: int = 0
     lost: bool = False
+    moved: bool = False
     waits: bool = True
     sent: bool = True
     heavy: bool = False
@@ -80,8 +85,8 @@ def decide(view: View) -> Decision:
         return _decide_against_rival(view, view.rival)
     if view.broke:
         return Decision(Action.BUMP, "a coin of its child was spent elsewhere")
-    needed = max(view.wanted or 0, 0 if view.waits else view.minimum)
-    if view.rate is not None and view.rate < needed:
+    needed = (view.wanted or 0) if view.waits else max(view.wanted or 0, view.minimum)
+    if view.rate is not None and view.rate * (RAISE if view.waits else 1) < needed:
         where = "waits in the mempool" if view.waits else "is not in the mempool"
         return Decision(Action.BUMP, f"{where} at {view.rate:.4g} sat/vB, and should pay {needed:.4g}")
     if view.waits:
@@ -91,6 +96,8 @@ def decide(view: View) -> Decision:
 
 def _decide_confirmed(view: View) -> Decision:
     fate = "another transaction took its place" if view.lost else "confirmed"
+    if view.moved:
+        return Decision(Action.MOVE, "an earlier version confirmed")
     if view.depth < FINAL_DEPTH:
         return Decision(Action.WAIT, f"{fate}, {view.depth} of {FINAL_DEPTH} blocks deep")
     return Decision(Action.SETTLE, f"{fate} for good")
@@ -141,7 +148,7 @@ def _look(store: Store, node: Node, policy: FeePolicy, item: Pending, left_of: D
     if found is not None:
         stays = any(node.in_mempool(child.txid) for child in item.children)
         depth = min(node.height() - found.height + 1, FINAL_DEPTH - 1 if stays else FINAL_DEPTH)
-        view = View(depth=depth, lost=found.tx not in item.versions)
+        view = View(depth=depth, lost=found.tx not in item.versions, moved=is_elsewhere(store, found.tx, item))
     elif not item.sent or item.tx.weight > MAX_STANDARD_WEIGHT:
         view = View(sent=item.sent, heavy=item.tx.weight > MAX_STANDARD_WEIGHT)
     else:
@@ -218,30 +225,60 @@ class Done:
 
 
 def resend(
-    store: Store, node: Node, policy: FeePolicy, items: Sequence[Due], wallet_of: WalletOf | None = None
+    store: Store,
+    node: Node,
+    policy: FeePolicy,
+    items: Sequence[Due],
+    wallet_of: WalletOf,
+    *,
+    may_bump: bool = False,
 ) -> list[Done]:
-    """Do what is due. Without `wallet_of` nothing is replaced, for that spends more; it is reported instead.
+    """Do what is due. A replacement spends more: without `may_bump` it is reported and not made.
 
     What a node refuses, or a rule forbids, is reported and tried again the next time. Raises NodeUnreachable.
     """
-    return [_act(store, node, policy, item, wallet_of) for item in items]
+    return [_try(store, node, policy, item, wallet_of, may_bump) for item in items]
 
 
-def _act(store: Store, node: Node, policy: FeePolicy, item: Due, wallet_of: WalletOf | None) -> Done:
+def _try(store: Store, node: Node, policy: FeePolicy, item: Due, wallet_of: WalletOf, may_bump: bool) -> Done:
+    if item.decision.action is Action.BUMP and not may_bump:
+        return Done(item, "a replacement costs more, and was not allowed")
     try:
-        if item.decision.action is Action.SETTLE:
-            _settle(store, item.item)
-        elif item.decision.action is Action.SEND:
-            send(node, item.item.name, item.item.tx, item.item.child)
-        elif item.decision.action is Action.BUMP:
-            if wallet_of is None:
-                return Done(item, "a replacement costs more, and was not allowed")
-            return Done(item, prepared=_replace(store, node, policy, item, wallet_of(item.item)))
+        return Done(item, prepared=_act(store, node, policy, item, wallet_of))
     except NodeUnreachable:
         raise
     except BridgeError as error:
         return Done(item, str(error))
-    return Done(item)
+
+
+def _act(store: Store, node: Node, policy: FeePolicy, due: Due, wallet_of: WalletOf) -> Prepared | None:
+    """Do it; the replacement, where one was sent."""
+    item = due.item
+    match due.decision.action:
+        case Action.SETTLE:
+            _settle(store, item)
+        case Action.SEND:
+            send(node, item.name, item.tx, item.child)
+        case Action.MOVE:
+            _move_back(store, node, item, wallet_of(item))
+        case Action.BUMP:
+            return _replace(store, node, policy, due, wallet_of(item))
+    return None
+
+
+def _move_back(store: Store, node: Node, item: Pending, wallet: Wallet) -> None:
+    """Build on the version that confirmed. Raises BridgeError where others have built on the newest already."""
+    found = resolve(item, node)
+    if found is not None:
+        refuse_fixed(store, item)
+        move(store, found.tx, item, wallet.key)
+
+
+def forget(store: Store, item: Pending) -> None:
+    """Let go of the coins of a transaction that was made and never sent. Raises BridgeError for one that was."""
+    if item.sent:
+        raise BridgeError(f"{item}: it was sent; its coins are free {FINAL_DEPTH} blocks after it confirms or fails")
+    _settle(store, item)
 
 
 def _settle(store: Store, item: Pending) -> None:

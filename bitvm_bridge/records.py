@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from bitvm_bridge.chain.node import Node
@@ -114,8 +115,14 @@ def load_instance(store: Store, prefix: str) -> InstanceSetup:
 def graph_of(store: Store, owner: bytes) -> Graph:
     """The graph of the deposit or instance with this id. Raises BadInput for neither."""
     if (raw := store.get(INSTANCE, owner)) is not None:
-        return InstanceSetup.from_json(raw).graph
+        return _parse(raw).graph
     return load_deposit(store, owner.hex()).graph
+
+
+@lru_cache(maxsize=16)
+def _parse(raw: bytes) -> InstanceSetup:
+    """An instance whose graph is made once, however often it is looked at."""
+    return InstanceSetup.from_json(raw)
 
 
 def instances_of(store: Store, deposit: DepositSetup) -> list[InstanceSetup]:

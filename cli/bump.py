@@ -8,6 +8,7 @@ import click
 from bitvm_bridge import bump as bumping
 from bitvm_bridge import pending, rebroadcast, records
 from bitvm_bridge.chain.node import Node
+from bitvm_bridge.errors import NodeUnreachable
 from bitvm_bridge.keys import Role
 from bitvm_bridge.pending import Pending
 from bitvm_bridge.protocol import Party
@@ -17,6 +18,7 @@ from cli.app import App, emit, say, with_app
 from cli.disputed import compiling
 from cli.keys import DEFAULT_NAME
 from cli.sending import fee_rate, finish, sending_options, take_sending
+from cli.table import Table, emit_rows
 
 PAYERS = {
     Party.DEPOSITOR: Role.DEPOSITOR,
@@ -34,6 +36,7 @@ def payer(store: Store, node: Node, item: Pending, name: str, rate: float) -> Wa
     return Wallet(seed.wallet_key(), node, rate, records.reserved_for_others(store, item.owner, item.name))
 
 
+Rows = list[dict[str, str]]
 name_option = click.option(
     "--name", default=DEFAULT_NAME, show_default=True, help="Whose coins: the name of the key that made it."
 )
@@ -95,19 +98,27 @@ def resend(app: App, once: bool, every: float, may_bump: bool, name: str) -> Non
     bitvm-bridge resend --once
     bitvm-bridge --max-fee-rate 80 resend --bump
     """
-    while True:
-        rows = _round(app, may_bump, name)
-        if once or not rows:
-            break
+    rows = _round(app, may_bump, name)
+    while rows and not once:
         for row in rows:
             say(_line(row))
         time.sleep(every)
+        rows = _next_round(app, may_bump, name, rows)
     emit(app, {"transactions": rows}, "\n".join(map(_line, rows)))
     if not rows:
         say("nothing waits for a block")
 
 
-def _round(app: App, may_bump: bool, name: str) -> list[dict[str, str]]:
+def _next_round(app: App, may_bump: bool, name: str, rows: Rows) -> Rows:
+    """The same once more; a node that does not answer now may answer later."""
+    try:
+        return _round(app, may_bump, name)
+    except NodeUnreachable as error:
+        say(f"{error}; trying again")
+        return rows
+
+
+def _round(app: App, may_bump: bool, name: str) -> Rows:
     """Look at everything and do what is due; one row for each transaction."""
     with app.store() as store, app.node() as node:
         policy = app.fees.policy(node)
@@ -117,7 +128,7 @@ def _round(app: App, may_bump: bool, name: str) -> list[dict[str, str]]:
         def wallet_of(item: Pending) -> Wallet:
             return payer(store, node, item, name, policy.floor)
 
-        done = rebroadcast.resend(store, node, policy, items, wallet_of if may_bump else None)
+        done = rebroadcast.resend(store, node, policy, items, wallet_of, may_bump=may_bump)
     return [_row(entry) for entry in done]
 
 
@@ -137,3 +148,27 @@ def _row(done: rebroadcast.Done) -> dict[str, str]:
 def _line(row: dict[str, str]) -> str:
     problem = f"; {row['problem']}" if row["problem"] else ""
     return f"{row['action']:<7} {row['name']:<18} {row['txid'][:16]}  {row['reason']}{problem}"
+
+
+@click.command()
+@click.option("--release", metavar="TRANSACTION", help="Let go of the coins of one that was made and never sent.")
+@click.option("--of", "owner", default="", metavar="ID", help="The deposit or instance, where several have one.")
+@with_app
+def coins(app: App, release: str | None, owner: str) -> None:
+    """List the coins that are set aside.
+
+    Each serves one transaction, sent or only written to a file, and no other chooses it.
+
+    \b
+    bitvm-bridge coins
+    bitvm-bridge coins --release KickOff
+    """
+    with app.store() as store:
+        if release is not None:
+            rebroadcast.forget(store, pending.find(store, release, owner))
+        reserved = store.reserved_coins()
+    rows: list[dict[str, str | int]] = [{"coin": str(coin), "for": purpose} for coin, purpose in reserved.items()]
+    table = Table("Coins set aside", ("coin", "for"), [tuple(row.values()) for row in rows])
+    emit_rows(app, {"coins": rows}, table, "\n".join(f"{row['coin']}  {row['for']}" for row in rows))
+    if not rows:
+        say("no coin is set aside")

@@ -179,6 +179,7 @@ for group in (
     program.program,
     bump.bump,
     bump.resend,
+    bump.coins,
     node.node,
     demo.demo,
     bench.bench,

@@ -15,16 +15,16 @@ from bitvm_bridge.params import Params
 from bitvm_bridge.pending import Pending, find
 from bitvm_bridge.program import parse_program
 from bitvm_bridge.protocol import Request
-from bitvm_bridge.roles import challenger, depositor, operator, presigned, withdrawer
+from bitvm_bridge.roles import challenger, committee, depositor, operator, presigned, withdrawer
 from bitvm_bridge.setup import DepositSetup
 from bitvm_bridge.signing.bundle import Bundle
-from bitvm_bridge.signing.musig import Committee
+from bitvm_bridge.signing.musig import Committee, sign_together
 from bitvm_bridge.store import Store
 from bitvm_bridge.transaction import Transaction
 from bitvm_bridge.wallet import Prepared, Wallet
 from cli.bump import PAYERS
 from cli.lies import lie
-from cli.stories import RECEIVER, Stage, deposit, set_up
+from cli.stories import RECEIVER, Stage, deposit, set_up, signers
 
 PROGRAM: Final = "hash-chain:2:1"
 PARAMS: Final = Params()
@@ -191,9 +191,25 @@ def _forfeit(game: Game) -> Made:
     return game.bundle.setup.id, challenger.forfeit(game.wallet(Role.CHALLENGER), game.bundle)
 
 
+def _peg_in(game: Game) -> Made:
+    setup = _deposited(game)
+    digest = {committee.PEG_IN: setup.graph["PegIn"].digest("deposit")}
+    signed = sign_together(signers(game.stage, setup), digest)
+    return setup.request.id, depositor.peg_in(game.wallet(Role.DEPOSITOR), setup, signed[committee.PEG_IN])
+
+
+def _cooperative_payout(game: Game) -> Made:
+    setup = game.bundle.setup.deposit
+    payout = committee.Payout(setup, game.wallet(Role.WITHDRAWER).script_pubkey)
+    signed = sign_together(signers(game.stage, setup), payout.digests)
+    return setup.request.id, payout.finish(game.wallet(Role.WITHDRAWER), signed[payout.label])
+
+
 MAKERS: Final[dict[str, Callable[[Game], Made]]] = {
     "PegInDeposit": _peg_in_deposit,
     "PegInRefund": _peg_in_refund,
+    "PegIn": _peg_in,
+    "CooperativePayout": _cooperative_payout,
     "ClaimFunding": _claim_funding,
     "PegOut": _peg_out,
     "KickOff": _kick_off,
@@ -207,5 +223,5 @@ MAKERS: Final[dict[str, Callable[[Game], Made]]] = {
 }
 """How to come to the point where a transaction can be sent; each starts a game of its own."""
 SIGNED_LIVE: Final = ("PegInDeposit", "PegInRefund", "ClaimFunding", "PegOut", "Challenge", "Assert")
-PARENTS: Final = ("KickOff", "HappyTake", "UnhappyTake")
+PARENTS: Final = ("PegIn", "CooperativePayout", "KickOff", "HappyTake", "UnhappyTake")
 REWARDED: Final = ("AssertTimeout_0", "Disprove", "Forfeit")

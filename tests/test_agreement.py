@@ -83,6 +83,11 @@ class History:
     def waiting(self) -> list[bool]:
         return [self.node.in_mempool(tx.txid) for tx in self.sent]
 
+    def contested(self) -> list[tuple[int, int] | None]:
+        """For each output: the fee of what spends it in the mempool, and all that replacing that must outbid."""
+        found = [self.node.mempool_spender(coin.outpoint) for coin in self.known]
+        return [None if waiting is None else (waiting.fee, waiting.all_fees) for waiting in found]
+
     def confirmed(self) -> list[bool]:
         return [self.node.find(tx.txid) is not None for tx in self.sent]
 
@@ -114,6 +119,7 @@ def play(seed: int, purses: tuple[Purse, Purse]) -> tuple[int, int]:
         assert (outcomes[0] is None) == (outcomes[1] is None), where
         assert ours.waiting() == core.waiting(), where
         taken, refused = taken + (outcomes[0] is None), refused + (outcomes[0] is not None)
+    assert ours.contested() == core.contested()
     for history in (ours, core):
         history.node.mine()
     assert [ours.node.find(tx.txid) is None for tx in ours.sent] == [

@@ -5,8 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bitvm_bridge import records
+from bitvm_bridge.bump import move
 from bitvm_bridge.chain import rpc
 from bitvm_bridge.chain.embedded import EmbeddedNode
 from bitvm_bridge.chain.launch import LaunchedBitcoind
@@ -36,7 +39,8 @@ GONE = View(waits=False, rate=2.0)
         (View(), Action.WAIT, "waits in the mempool"),
         (View(rate=0.01, minimum=5.0), Action.WAIT, "waits in the mempool"),
         (View(rate=2.0, wanted=2.0), Action.WAIT, "waits in the mempool"),
-        (View(rate=2.0, wanted=2.1), Action.BUMP, "waits in the mempool at 2 sat/vB, and should pay 2.1"),
+        (View(rate=2.0, wanted=2.2), Action.WAIT, "waits in the mempool"),
+        (View(rate=2.0, wanted=2.3), Action.BUMP, "waits in the mempool at 2 sat/vB, and should pay 2.3"),
         (View(rate=None, wanted=2.1), Action.WAIT, "waits in the mempool"),
         (GONE, Action.SEND, "is not in the mempool"),
         (replace(GONE, rate=None), Action.SEND, "is not in the mempool"),
@@ -52,6 +56,8 @@ GONE = View(waits=False, rate=2.0)
         (replace(GONE, heavy=True), Action.WAIT, "too heavy to be relayed"),
         (View(depth=1), Action.WAIT, f"confirmed, 1 of {FINAL_DEPTH} blocks deep"),
         (View(depth=FINAL_DEPTH - 1, lost=True), Action.WAIT, "another transaction took its place, 5 of 6"),
+        (View(depth=1, moved=True), Action.MOVE, "an earlier version confirmed"),
+        (View(depth=FINAL_DEPTH, moved=True), Action.MOVE, "an earlier version confirmed"),
         (View(depth=FINAL_DEPTH), Action.SETTLE, "confirmed for good"),
         (View(depth=FINAL_DEPTH + 9, lost=True, waits=False), Action.SETTLE, "another transaction took its place for"),
         (View(depth=FINAL_DEPTH, sent=False), Action.SETTLE, "confirmed for good"),
@@ -61,6 +67,38 @@ def test_decisions(view: View, action: Action, reason: str) -> None:
     decision = decide(view)
     assert decision.action is action
     assert reason in decision.reason
+
+
+RATES = st.none() | st.floats(0.1, 1_000)
+
+
+@given(
+    depth=st.integers(0, 10),
+    flags=st.lists(st.booleans(), min_size=7, max_size=7),
+    rates=st.tuples(RATES, RATES, RATES),
+    minimum=st.floats(0.1, 1_000),
+)
+def test_money_is_only_spent_on_what_is_open(
+    depth: int, flags: list[bool], rates: tuple[float | None, float | None, float | None], minimum: float
+) -> None:
+    """Whatever a node shows: nothing is sent that was not to be or that a block decided, no coin let go too early."""
+    lost, moved, waits, sent, heavy, broke, serves = flags
+    rate, rival, wanted = rates
+    view = View(depth, lost, moved, waits, sent, heavy, broke, rate, rival, serves, minimum, wanted)
+    action = decide(view).action
+    if action in (Action.SEND, Action.BUMP):
+        assert depth == 0
+        assert sent
+        assert not heavy
+    if action is Action.SETTLE:
+        assert depth >= FINAL_DEPTH
+    if action is Action.SEND:
+        assert not waits
+        assert rate is None or rate >= max(minimum, wanted or 0)
+    if action is Action.BUMP and waits and not broke:
+        assert rate is not None
+        assert wanted is not None
+        assert rate < wanted
 
 
 @pytest.fixture(scope="module", params=["embedded", "bitcoind"])
@@ -100,7 +138,7 @@ def look(game: Game, rate: float = 1.0, left: int | None = None) -> list[Due]:
 
 
 def act(game: Game, items: Sequence[Due], rate: float = 1.0, *, may_bump: bool = True) -> list[Done]:
-    return resend(game.store, game.node, policy(game, rate), items, game.payer if may_bump else None)
+    return resend(game.store, game.node, policy(game, rate), items, game.payer, may_bump=may_bump)
 
 
 def actions(items: Sequence[Due]) -> list[tuple[str, Action]]:
@@ -294,6 +332,36 @@ def test_an_earlier_version_may_confirm_too(game: Game) -> None:
     assert (entry.view.lost, entry.decision.action) == (False, Action.SETTLE)
 
 
+@pytest.mark.parametrize("name", ["PegInDeposit", "ClaimFunding"])
+def test_what_was_built_on_moves_to_the_version_that_confirmed(game: Game, name: str) -> None:
+    """The first version was mined after all; the deposit or instance follows it, once."""
+    item = game.waiting(name)
+    prepared = game.bump(item)
+    move(game.store, prepared.tx, item, game.payer(item).key)
+    records.keep(game.store, item.owner, prepared, sent=True)
+    game.node.mine_transactions([item.tx])
+    (entry,) = look(game)
+    assert entry.decision.action is Action.MOVE
+    assert act(game, [entry]) == [Done(entry)]
+    deposit = name == "PegInDeposit"
+    kept = records.load_deposit(game.store, item.owner.hex()).outpoint if deposit else None
+    claim = None if deposit else records.load_instance(game.store, item.owner.hex()).claim
+    assert (kept or claim) == item.tx.outpoint(0)
+    assert actions(look(game)) == [(name, Action.WAIT)]
+
+
+def test_what_was_signed_on_a_version_that_lost_is_reported(game: Game) -> None:
+    item = game.waiting("ClaimFunding")
+    prepared = game.bump(item)
+    move(game.store, prepared.tx, item, game.payer(item).key)
+    records.keep(game.store, item.owner, prepared, sent=True)
+    game.store.put(records.BUNDLE, item.owner, b"a bundle")
+    game.node.mine_transactions([item.tx])
+    (done,) = act(game, look(game))
+    assert "the committee has signed the instance on its txid" in done.problem
+    assert records.load_instance(game.store, item.owner.hex()).claim == prepared.tx.outpoint(0)
+
+
 def test_a_child_whose_coin_was_spent_gets_another(game: Game) -> None:
     """Our key's coin was spent by hand; the parent needs a new child."""
     item = game.waiting("KickOff")
@@ -375,7 +443,7 @@ def test_a_maximum_below_the_floor_is_reported(bitcoind_path: Path, tmp_path: Pa
         mean = FeePolicy(FixedRate(1.0), 2.0, floor=game.node.min_fee_rate())
         items = due(game.store, game.node, mean, lambda item: None)
         assert actions(items) == [("PegInDeposit", Action.BUMP)]
-        (done,) = resend(game.store, game.node, mean, items, game.payer)
+        (done,) = resend(game.store, game.node, mean, items, game.payer, may_bump=True)
         assert done.problem.startswith("fee rate: 3 sat/vB is wanted and 2 is the maximum")
         (done,) = act(game, look(game))
         assert done.problem == ""

@@ -1,11 +1,13 @@
 """`bump` and `resend` on the command line: what they send, what they keep, and what they refuse."""
 
 import json
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from bitvm_bridge import records
+from bitvm_bridge.chain.embedded import EmbeddedNode
 from bitvm_bridge.chain.launch import LaunchedBitcoind
 from bitvm_bridge.transaction import Transaction
 from tests.cli.bridge import (
@@ -190,6 +192,46 @@ def test_resend_replaces_only_when_told(pegged: tuple[Bridge, str], copy: Copy) 
     assert [parent.serialize().hex()] == before[:1]
     assert child.serialize().hex() != before[1]
     assert "waits in the mempool" in capped.run("resend", "--once", "--bump").stdout
+
+
+def test_coins_of_what_was_never_sent_can_be_let_go(keyed: Bridge, copy: Copy) -> None:
+    bridge = copy(keyed)
+    deposit = bridge.data(*DEPOSIT)["deposit"]
+    (row,) = bridge.data("coins")["coins"]
+    assert row["for"] == f"PegInDeposit of {deposit}"
+    assert f"{row['coin']}  {row['for']}\n" == bridge.run("coins").stdout
+    assert bridge.data("coins", "--release", "PegInDeposit")["coins"] == []
+    assert "(they are: none)" in bridge.refused("coins", "--release", "PegInDeposit", code=2)
+    bridge.run(*DEPOSIT, "--broadcast")
+    message = bridge.refused("coins", "--release", "PegInDeposit", code=1)
+    assert "it was sent; its coins are free 6 blocks after" in message
+    assert len(bridge.data("coins")["coins"]) == 1
+
+
+def test_resend_goes_on_until_all_is_settled(keyed: Bridge, copy: Copy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks come while it waits, and once the node does not answer."""
+    bridge = copy(keyed)
+    bridge.run(*DEPOSIT, "--broadcast")
+    naps: list[float] = []
+    held = ExitStack()
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        held.close()
+        bridge.mine(3)
+        if len(naps) == 2:
+            held.callback(EmbeddedNode(bridge.datadir / "regtest" / "chain").close)
+
+    monkeypatch.setattr("cli.bump.time.sleep", nap)
+    done = bridge.run("resend", "--every", "5")
+    assert naps == [5.0] * 4
+    lines = done.stderr.splitlines()
+    assert "waits in the mempool" in lines[0]
+    assert "confirmed, 3 of 6 blocks deep" in lines[1]
+    assert "is in use by another process; trying again" in lines[2]
+    assert lines[3] == lines[1]
+    assert lines[4].startswith("settle ")
+    assert lines[5:] == ["nothing waits for a block"]
 
 
 def test_on_bitcoin_core(fresh_bitcoind: LaunchedBitcoind, keyed: Bridge, copy: Copy) -> None:
