@@ -44,7 +44,7 @@ class Upkeep:
 
     def act(self, items: list[Due]) -> Iterator[Note]:
         """Send again and pay better, and say so. Raises NodeUnreachable."""
-        for done in rebroadcast.resend(self.store, self.node, self.policy, items, self._wallet):
+        for done in rebroadcast.resend(self.store, self.node, self.policy, items, self._wallet, may_bump=True):
             if (note := _note(done)) is not None:
                 yield note
 
