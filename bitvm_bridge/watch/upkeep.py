@@ -59,7 +59,7 @@ class Upkeep:
 
 def planned(due: Due) -> Note | None:
     """What a dry run says."""
-    if due.decision.action not in (Action.SEND, Action.BUMP):
+    if due.decision.action not in (Action.SEND, Action.BUMP, Action.MOVE):
         return None
     words = f"would {due.decision.action} {due.item.name}: it {due.decision.reason}"
     return Note(Level.INFO, "due", words, due.item.owner.hex(), due.item.tx.txid_hex)
@@ -73,6 +73,8 @@ def _note(done: Done) -> Note | None:
         return Note(Level.WARNING, "stuck", words, owner, item.tx.txid_hex)
     if done.prepared is not None:
         return Note(Level.INFO, "raised", f"{item.name} raised: it {decision.reason}", owner, done.prepared.tx.txid_hex)
+    if decision.action is Action.MOVE:
+        return Note(Level.WARNING, "moved", f"{item.name}: {decision.reason}", owner, item.tx.txid_hex)
     if decision.action is Action.SEND:
         return Note(Level.INFO, "resent", f"{item.name} resent: it {decision.reason}", owner, item.tx.txid_hex)
     return None
