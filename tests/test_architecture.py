@@ -35,7 +35,14 @@ UPPER = {
     "bitvm_bridge.wallet",
     "bitvm_bridge.watch",
 }
-MAY_SEE_UPPER = ("bitvm_bridge/chain", "bitvm_bridge/dispute", "bitvm_bridge/roles", "bitvm_bridge/watch", "cli")
+MAY_SEE_UPPER = (
+    "bitvm_bridge/chain",
+    "bitvm_bridge/dispute",
+    "bitvm_bridge/exchange",
+    "bitvm_bridge/roles",
+    "bitvm_bridge/watch",
+    "cli",
+)
 MAY_SEE_UPPER_FILES = {
     "bitvm_bridge/actions.py",
     "bitvm_bridge/bump.py",

@@ -162,6 +162,30 @@ def combine(committee: Committee, digests: Digests, nonces: Nonces, partials: Pa
     return {label: _combine_one(committee, label, digest, nonces, partials) for label, digest in digests.items()}
 
 
+def check_partials(
+    committee: Committee, name: str, digests: Digests, nonces: Nonces, partials: Mapping[str, bytes]
+) -> None:
+    """One member's partial signatures by label. Raises VerificationFailed naming it for the first that is wrong.
+
+    The nonces are everyone's, and were checked before (`check_nonces`).
+    """
+    if set(partials) != set(digests):
+        raise VerificationFailed(f"member {name!r}: partial signatures of other transactions than are to be signed")
+    for label, digest in digests.items():
+        session = secp.Session(_aggregate(committee, label, nonces), digest, committee.aggregation)
+        if not _partial_is_valid(committee, session, partials[label], nonces[name][label], name):
+            raise VerificationFailed(f"member {name!r}: the partial signature of {label!r} does not verify")
+
+
+def check_nonces(name: str, digests: Digests, nonces: Mapping[str, bytes]) -> None:
+    """One member's public nonces by label. Raises VerificationFailed naming it."""
+    if set(nonces) != set(digests):
+        raise VerificationFailed(f"member {name!r}: nonces for other transactions than are to be signed")
+    for label, nonce in nonces.items():
+        if not secp.is_public_nonce(nonce):
+            raise VerificationFailed(f"member {name!r}: the nonce of {label!r} is not valid")
+
+
 def _combine_one(committee: Committee, label: str, digest: bytes, nonces: Nonces, partials: Partials) -> bytes:
     session = secp.Session(_aggregate(committee, label, nonces), digest, committee.aggregation)
     for name in committee.names:

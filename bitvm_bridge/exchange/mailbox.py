@@ -1,0 +1,107 @@
+"""How envelopes travel: a place where everyone puts its own and finds the others'."""
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+
+from bitvm_bridge.errors import BadInput, BridgeError
+from bitvm_bridge.exchange.envelope import Envelope
+
+MAX_ENVELOPE: Final = 8_000_000
+"""bytes of JSON: an offer of a large program has some 500,000."""
+SUFFIX: Final = ".json"
+
+
+class Post(NamedTuple):
+    """What came in since a cursor: envelopes, why others were refused, and the next cursor."""
+
+    envelopes: Sequence[Envelope]
+    refused: Sequence[str]
+    cursor: str
+
+
+class Mailbox(Protocol):
+    """A place for envelopes. It may lose some: whoever wrote them puts them there again."""
+
+    def put(self, envelope: Envelope) -> None:
+        """Leave an envelope; the same one again changes nothing. Raises BridgeError."""
+
+    def since(self, cursor: str) -> Post:
+        """What was put there since `cursor`, "" for all; refuses what is no envelope. Raises BridgeError."""
+
+
+def file_name(envelope: Envelope) -> str:
+    """Tells people what it is; the id makes it unique."""
+    parts = (envelope.session.hex()[:12], envelope.kind, envelope.author.hex()[:12], envelope.id.hex()[:24])
+    return "-".join(parts) + SUFFIX
+
+
+@dataclass
+class Folder:
+    """A folder whose files are envelopes: shared, synchronised, or carried about on a stick.
+
+    Files are written beside their place and moved there. The cursor is of no use to a folder, into which old files may
+    be copied at any time; files that were read are remembered for as long as the object lives.
+    """
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        """Raises BadInput."""
+        if not self.path.is_dir():
+            raise BadInput("--dir", self.path, "a folder")
+        self._read: dict[str, tuple[int, int]] = {}
+
+    def put(self, envelope: Envelope) -> None:
+        """Raises BridgeError where the folder does not take it."""
+        target = self.path / file_name(envelope)
+        if target.exists():
+            return
+        try:
+            with tempfile.NamedTemporaryFile(dir=self.path, suffix=".part", delete=False) as part:
+                part.write(envelope.to_json())
+                part.flush()
+                os.fsync(part.fileno())
+            Path(part.name).replace(target)
+        except OSError as error:
+            raise BridgeError(f"exchange: cannot write to {self.path} ({error.strerror})") from None
+
+    def since(self, cursor: str) -> Post:
+        """All files that are new or have changed since this object read them."""
+        del cursor
+        found, refused = [], []
+        for path in self._changed():
+            try:
+                found.append(Envelope.from_json(_read_file(path)))
+            except BridgeError as error:
+                refused.append(f"{path.name}: {error}")
+        return Post(found, refused, "")
+
+    def _changed(self) -> Iterator[Path]:
+        try:
+            paths = sorted(self.path.glob(f"*{SUFFIX}"))
+        except OSError as error:
+            raise BridgeError(f"exchange: cannot read {self.path} ({error.strerror})") from None
+        for path in paths:
+            try:
+                found = path.stat()
+            except FileNotFoundError:
+                continue
+            seen = (found.st_mtime_ns, found.st_size)
+            if self._read.get(path.name) != seen:
+                self._read[path.name] = seen
+                yield path
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_ENVELOPE + 1)
+    except OSError as error:
+        raise BridgeError(f"not readable ({error.strerror})") from None
+    if len(raw) > MAX_ENVELOPE:
+        raise BadInput("envelope", f"more than {MAX_ENVELOPE} bytes", f"at most {MAX_ENVELOPE:,} bytes")
+    return raw

@@ -1,0 +1,103 @@
+"""What envelopes hold: a document for each kind, and who may say it."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from bitvm_bridge.documents import Document, decode, from_hex
+from bitvm_bridge.errors import BadInput
+from bitvm_bridge.exchange.envelope import Envelope
+from bitvm_bridge.keys import Role
+from bitvm_bridge.setup import InstanceDocument
+
+REQUEST: Final = "request"
+MEMBER: Final = "member"
+DEPOSIT: Final = "deposit"
+OFFER: Final = "offer"
+NONCES: Final = "nonces"
+PARTIALS: Final = "partials"
+CONFIRM_NONCES: Final = "confirm-nonces"
+CONFIRM_PARTIALS: Final = "confirm-partials"
+NONCE_SIZE: Final = 66
+PARTIAL_SIZE: Final = 32
+MAX_ATTEMPT: Final = 1_000_000
+
+
+class RequestBody(Document, frozen=True):
+    """A depositor asks for a deposit, and names the operators that are to offer an instance of every exit."""
+
+    params: dict[str, Any]
+    depositor: str
+    receiver: str
+    operators: list[str]
+
+
+class MemberBody(Document, frozen=True):
+    """A member's compressed key for the deposit."""
+
+    key: str
+
+
+class DepositBody(Document, frozen=True):
+    """Where the money is, and the keys of the committee that its address was made with, by member."""
+
+    outpoint: str
+    members: dict[str, str]
+
+
+class OfferBody(Document, frozen=True):
+    """An operator's instance, and its signature by which anyone may challenge."""
+
+    instance: InstanceDocument
+    challenge: str
+
+
+class NoncesBody(Document, frozen=True):
+    """A member's public nonces by label, for an attempt; a higher one replaces a lower one."""
+
+    attempt: int
+    nonces: dict[str, str]
+
+
+class PartialsBody(Document, frozen=True):
+    """A member's partial signatures by label, under the nonces of these envelopes, one of each member."""
+
+    nonces: list[str]
+    partials: dict[str, str]
+
+
+BODIES: Final[Mapping[str, tuple[Role, type[Document]]]] = {
+    REQUEST: (Role.DEPOSITOR, RequestBody),
+    MEMBER: (Role.COMMITTEE, MemberBody),
+    DEPOSIT: (Role.DEPOSITOR, DepositBody),
+    OFFER: (Role.OPERATOR, OfferBody),
+    NONCES: (Role.COMMITTEE, NoncesBody),
+    PARTIALS: (Role.COMMITTEE, PartialsBody),
+    CONFIRM_NONCES: (Role.COMMITTEE, NoncesBody),
+    CONFIRM_PARTIALS: (Role.COMMITTEE, PartialsBody),
+}
+"""Kind → who says it, and the document in it."""
+SAID_ONCE: Final = frozenset((REQUEST, MEMBER, DEPOSIT, OFFER))
+"""Kinds of which an author says one in a session; another one is a contradiction."""
+
+
+def body(envelope: Envelope) -> Document:
+    """The document in an envelope. Raises BadInput for an unknown kind, or another document than its kind has."""
+    if envelope.kind not in BODIES:
+        raise BadInput("envelope kind", envelope.kind, f"one of {', '.join(BODIES)}")
+    _, kind = BODIES[envelope.kind]
+    found = decode(envelope.body, kind, f"{envelope.kind} of {envelope.author.hex()[:12]}")
+    if isinstance(found, NoncesBody) and not 1 <= found.attempt <= MAX_ATTEMPT:
+        raise BadInput("attempt", found.attempt, f"1 to {MAX_ATTEMPT:,}")
+    return found
+
+
+def of_kind(envelope: Envelope, kind: type[Document]) -> Any:
+    """The same, of a kind that was checked before."""
+    return msgspec.json.decode(envelope.body, type=kind)
+
+
+def unhex(what: str, items: Mapping[str, str], size: int) -> dict[str, bytes]:
+    """Bytes by label. Raises BadInput."""
+    return {label: from_hex(f"{what} of {label!r}", text, size) for label, text in items.items()}

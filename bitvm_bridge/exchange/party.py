@@ -1,0 +1,271 @@
+"""What one party says next: a fold over what was said, and over what it has in its own store.
+
+Nothing depends on the order in which envelopes come, or on how often. What a party says is in its store before it
+travels, so that it can be put into the mailbox again; what a one-time thing was used for is there before it is used.
+"""
+
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from bitvm_bridge import records
+from bitvm_bridge.errors import BridgeError
+from bitvm_bridge.exchange.board import Board, Fault
+from bitvm_bridge.exchange.envelope import Envelope, seal
+from bitvm_bridge.exchange.mailbox import Mailbox
+from bitvm_bridge.exchange.messages import (
+    DEPOSIT,
+    MEMBER,
+    OFFER,
+    REQUEST,
+    DepositBody,
+    MemberBody,
+    NoncesBody,
+    OfferBody,
+    RequestBody,
+)
+from bitvm_bridge.exchange.roster import Participant, Roster
+from bitvm_bridge.exchange.sessions import Asked, DepositSession, Offered
+from bitvm_bridge.exchange.signing import CONFIRMATION, GRAPH, Hand, Kinds, Session
+from bitvm_bridge.keys import Role, SecretKey
+from bitvm_bridge.params import Network
+from bitvm_bridge.protocol import Request
+from bitvm_bridge.roles import committee as role
+from bitvm_bridge.setup import DepositSetup, InstanceSetup
+from bitvm_bridge.signing.bundle import Bundle
+from bitvm_bridge.signing.musig import Committee, Digests
+from bitvm_bridge.store import Store
+
+MAX_ROUNDS: Final = 10_000
+"""Steps in a row that each had something to say: more is a mistake of ours."""
+
+
+class Actor(Protocol):
+    """What a party does beside talking; each method is called again until it has an answer."""
+
+    def member_key(self, request: Request) -> SecretKey:
+        """A member: its key for a deposit."""
+
+    def fund(self, request: Request, committee: Committee) -> DepositSetup | None:
+        """A depositor: the deposit that was made, recorded before it is sent."""
+
+    def is_funded(self, setup: DepositSetup) -> bool:
+        """Is the deposit confirmed? Raises VerificationFailed where its output is not what it should be."""
+
+    def join(self, setup: DepositSetup, exit_number: int) -> tuple[InstanceSetup, bytes] | None:
+        """An operator: its instance of an exit, recorded, and its signature for Challenge; None to stay out."""
+
+    def confirmed(self, setup: DepositSetup, signature: bytes) -> None:
+        """The committee's signature on PegIn is known, and recorded."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far everything is: deposits asked for and confirmed, instances expected and signed."""
+
+    deposits: int = 0
+    confirmed: int = 0
+    expected: int = 0
+    signed: int = 0
+
+    @property
+    def is_done(self) -> bool:
+        """Is there something, and all of it confirmed?"""
+        return self.deposits > 0 and self.confirmed == self.deposits
+
+
+class Party:
+    """One participant with its own store."""
+
+    def __init__(self, store: Store, roster: Roster, identity: SecretKey, network: Network, actor: Actor) -> None:
+        """Raises BridgeError where the roster does not have this identity key."""
+        if identity.xonly not in roster.by_key:
+            raise BridgeError(f"exchange: the identity key {identity.xonly.hex()} is not in the roster")
+        self.board = Board(store, roster)
+        self.me: Participant = roster.by_key[identity.xonly]
+        self.progress = Progress()
+        self.faults: dict[Fault, None] = {}
+        """In the order in which they were seen."""
+        self._store, self._roster, self._identity, self._network, self._actor = store, roster, identity, network, actor
+        self._hands: dict[tuple[bytes, Kinds], Hand] = {}
+        self._sessions: dict[tuple[bytes, Kinds], tuple[int, Session]] = {}
+        self._read: dict[bytes, Offered | Fault] = {}
+        self._bundles: dict[bytes, Bundle] = {}
+        self._done: set[bytes] = set()
+
+    def ask(self, request: Request, operators: Iterable[str]) -> None:
+        """A depositor asks for a deposit. Raises BridgeError for anyone else."""
+        if self.me.role is not Role.DEPOSITOR:
+            raise BridgeError(f"exchange: {self.me.name} is a {self.me.role}; a depositor asks for deposits")
+        names = sorted(operators)
+        body = RequestBody(request.params.to_json(), request.depositor.hex(), request.receiver.hex(), names)
+        self._say(REQUEST, request.id, body)
+
+    def receive(self, envelopes: Iterable[Envelope]) -> list[str]:
+        """Take in what others said; returns why envelopes were refused."""
+        refused = []
+        for envelope in envelopes:
+            try:
+                self.board.accept(envelope)
+            except BridgeError as error:
+                refused.append(str(error))
+        return refused
+
+    def step(self) -> bool:
+        """Say and do all that is due now; False where there was nothing new to say."""
+        said = 0
+        totals = [Progress()]
+        for fault in self.board.contradictions():
+            self.faults.setdefault(fault)
+        for session, author in self.board.sessions(REQUEST):
+            deposit = DepositSession(self.board, session, author, self._network, self._read)
+            said += sum(1 for _ in self._advance(deposit, totals))
+            self.faults.update(dict.fromkeys(deposit.faults))
+        self.progress = Progress(*(sum(values) for values in zip(*map(_counts, totals), strict=True)))
+        return said > 0
+
+    def _advance(self, deposit: DepositSession, totals: list[Progress]) -> Iterator[None]:
+        asked = deposit.asked
+        if asked is None:
+            return
+        yield from self._join_in(asked, deposit)
+        expected = asked.expected
+        signed: dict[tuple[bytes, int], Bundle] = {}
+        if deposit.setup is not None:
+            records.save_deposit(self._store, deposit.setup)
+            yield from self._offer(asked, deposit.setup, deposit)
+            for offered in list(deposit.offers()):
+                bundle = yield from self._sign(offered, deposit)
+                if bundle is not None:
+                    signed[offered.author.key, offered.setup.exit] = bundle
+            if set(signed) >= expected:
+                yield from self._confirm(deposit.setup, list(signed.values()), deposit)
+        totals.append(Progress(1, int(deposit.id in self._done), len(expected), len(signed)))
+
+    def _join_in(self, asked: Asked, deposit: DepositSession) -> Iterator[None]:
+        """A member says its key, the depositor makes the deposit."""
+        if self.me.role is Role.COMMITTEE and not self.board.said(deposit.id, MEMBER, self.me.key):
+            self._say(MEMBER, deposit.id, MemberBody(self._actor.member_key(asked.request).public.hex()))
+            yield
+        is_mine = asked.author == self.me and not self.board.said(deposit.id, DEPOSIT, self.me.key)
+        if is_mine and deposit.committee is not None:
+            setup = self._actor.fund(asked.request, deposit.committee)
+            if setup is not None:
+                members = {name: key.hex() for name, key in setup.committee.keys.items()}
+                self._say(DEPOSIT, deposit.id, DepositBody(str(setup.outpoint), members))
+                yield
+
+    def _offer(self, asked: Asked, setup: DepositSetup, deposit: DepositSession) -> Iterator[None]:
+        """A named operator offers an instance of every exit of a deposit that is on the chain."""
+        if self.me not in asked.operators or not self._is_funded(setup, deposit):
+            return
+        done = {one.setup.exit for one in deposit.offers() if one.author == self.me}
+        for number in sorted(set(range(asked.request.params.exits)) - done):
+            offer = self._actor.join(setup, number)
+            if offer is not None and not self.board.said(offer[0].id, OFFER, self.me.key):
+                instance, challenge = offer
+                self._say(OFFER, instance.id, OfferBody(instance.document(), challenge.hex()))
+                yield
+
+    def _sign(self, offered: Offered, deposit: DepositSession) -> Generator[None, None, Bundle | None]:
+        """Returns the bundle as soon as everyone has signed."""
+        setup = offered.setup
+        if setup.id in self._bundles:
+            return self._bundles[setup.id]
+        if self._store.get(records.BUNDLE, setup.id) is None:
+            with self._store.transaction():
+                records.save_instance(self._store, setup)
+                self._store.put(records.CHALLENGE, setup.id, offered.challenge)
+            session = self._session(setup.id, GRAPH, setup.deposit.committee, role.bundle_digests(setup))
+            yield from self._take_part(session, setup.deposit.request)
+            deposit.faults += session.faults
+            if session.signatures is None:
+                return None
+            records.save_bundle(self._store, role.assemble(setup, session.signatures, offered.challenge))
+        self._bundles[setup.id] = records.load_bundle(self._store, setup.id.hex())
+        return self._bundles[setup.id]
+
+    def _confirm(self, setup: DepositSetup, bundles: list[Bundle], deposit: DepositSession) -> Iterator[None]:
+        """Sign PegIn last of all."""
+        if deposit.id in self._done:
+            return
+        session = self._session(setup.request.id, CONFIRMATION, setup.committee, role.peg_in_digest(setup, bundles))
+        if session.signatures is None and self._is_funded(setup, deposit):
+            yield from self._take_part(session, setup.request)
+        deposit.faults += session.faults
+        if session.signatures is not None:
+            records.save_peg_in(self._store, setup, session.signatures[role.PEG_IN])
+            self._actor.confirmed(setup, session.signatures[role.PEG_IN])
+            self._done.add(deposit.id)
+
+    def _is_funded(self, setup: DepositSetup, deposit: DepositSession) -> bool:
+        try:
+            return self._actor.is_funded(setup)
+        except BridgeError as error:
+            deposit.faults.append(Fault(self._roster.name(deposit.author), deposit.id, str(error)))
+            return False
+
+    def _session(self, session: bytes, kinds: Kinds, committee: Committee, digests: Digests) -> Session:
+        """Made anew where something was said in it."""
+        count = self.board.count(session)
+        known = self._sessions.get((session, kinds))
+        if known is None or known[0] != count:
+            authors = {one.name: one.key for one in self._roster.committee}
+            known = count, Session(self.board, session, kinds, committee, authors, digests)
+            self._sessions[session, kinds] = known
+        return known[1]
+
+    def _take_part(self, session: Session, request: Request) -> Iterator[None]:
+        """A member gives nonces or partial signatures, where it is its turn."""
+        if self.me.role is not Role.COMMITTEE:
+            return
+        key = (session.id, session.kinds)
+        if key not in self._hands:
+            self._hands[key] = Hand(self.me.name, self._actor.member_key(request), self._store.bind_nonces)
+        hand = self._hands[key]
+        body = hand.next(session)
+        if isinstance(body, NoncesBody):
+            hand.sent(self._say(session.kinds.nonces, session.id, body))
+            yield
+        elif body is not None:
+            self._say(session.kinds.partials, session.id, body)
+            yield
+
+    def _say(self, kind: str, session: bytes, body: object) -> Envelope:
+        envelope = seal(self._identity, kind, session, body)
+        self.board.accept(envelope)
+        return envelope
+
+
+def _counts(progress: Progress) -> tuple[int, ...]:
+    return progress.deposits, progress.confirmed, progress.expected, progress.signed
+
+
+class Courier:
+    """Carries envelopes between a party and a mailbox."""
+
+    def __init__(self, party: Party, mailbox: Mailbox) -> None:
+        self._party, self._mailbox = party, mailbox
+        self._cursor = ""
+        self._there: set[bytes] = set()
+
+    def run(self) -> list[str]:
+        """Fetch, step, deliver, until there is nothing more to do now; returns why envelopes were refused.
+
+        Whatever this party said and the mailbox has lost is put there again. Raises BridgeError where the mailbox
+        does not answer.
+        """
+        refused: list[str] = []
+        for _ in range(MAX_ROUNDS):
+            post = self._mailbox.since(self._cursor)
+            self._cursor = post.cursor
+            self._there.update(envelope.id for envelope in post.envelopes)
+            refused += [*post.refused, *self._party.receive(post.envelopes)]
+            said = self._party.step()
+            for envelope in self._party.board.own(self._party.me.key):
+                if envelope.id not in self._there:
+                    self._mailbox.put(envelope)
+                    self._there.add(envelope.id)
+            if not said:
+                return refused
+        raise RuntimeError(f"exchange: still something to say after {MAX_ROUNDS:,} rounds")

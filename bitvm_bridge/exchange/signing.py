@@ -1,0 +1,176 @@
+"""A MuSig2 session from messages (BIP327), which may be late, doubled, or wrong, between processes that may die.
+
+A member's secret nonces are in the memory of one process and nowhere else. So a session has numbered attempts: all
+members draw nonces for the highest attempt that anyone has begun, and sign when everyone has. A process that starts
+again has lost what it drew, and begins the next attempt. Partial signatures name the nonces that they were made with,
+one envelope of each member; as soon as all members have signed under one such choice, the session is over.
+
+No nonce signs twice: the signer forgets it, and the store has recorded it before the signature existed.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from bitvm_bridge.errors import BridgeError, VerificationFailed
+from bitvm_bridge.exchange import messages
+from bitvm_bridge.exchange.board import Board, Fault
+from bitvm_bridge.exchange.envelope import Envelope
+from bitvm_bridge.exchange.messages import NONCE_SIZE, PARTIAL_SIZE, NoncesBody, PartialsBody, of_kind, unhex
+from bitvm_bridge.keys import SecretKey
+from bitvm_bridge.signing.musig import (
+    Committee,
+    Digests,
+    NonceGuard,
+    Signer,
+    check_nonces,
+    check_partials,
+    combine,
+)
+
+Choice = tuple[bytes, ...]
+"""Ids of nonce envelopes, one of each member, in the committee's order."""
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """What nonces and partial signatures of a session are called."""
+
+    nonces: str
+    partials: str
+
+
+GRAPH = Kinds(messages.NONCES, messages.PARTIALS)
+CONFIRMATION = Kinds(messages.CONFIRM_NONCES, messages.CONFIRM_PARTIALS)
+
+
+@dataclass(frozen=True)
+class Nonces:
+    """A member's nonces as it sent them."""
+
+    id: bytes
+    attempt: int
+    by_label: Mapping[str, bytes] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Session:
+    """What is to be signed, by whom, and what everyone has said about it."""
+
+    board: Board
+    id: bytes
+    kinds: Kinds
+    committee: Committee
+    authors: Mapping[str, bytes]
+    """Member → identity key."""
+    digests: Digests
+
+    @cached_property
+    def faults(self) -> list[Fault]:
+        """Contributions that are of no use, with their authors; complete when `signatures` has been asked for."""
+        return []
+
+    @cached_property
+    def nonces(self) -> dict[str, dict[bytes, Nonces]]:
+        """Member → envelope id → valid nonces."""
+        return {name: {one.id: one for one in self._nonces_of(name)} for name in self.committee.names}
+
+    @cached_property
+    def attempt(self) -> int:
+        """The highest that anyone has begun; 0 before the first."""
+        return max((one.attempt for own in self.nonces.values() for one in own.values()), default=0)
+
+    def drawn(self, name: str) -> bytes | None:
+        """The envelope of a member's nonces for this attempt; None where it has sent none."""
+        return min((one.id for one in self.nonces[name].values() if one.attempt == self.attempt), default=None)
+
+    @cached_property
+    def choice(self) -> Choice | None:
+        """Everyone's nonces for this attempt; None while somebody has sent none."""
+        found = [self.drawn(name) for name in self.committee.names]
+        return None if None in found else tuple(one for one in found if one is not None)
+
+    @cached_property
+    def signatures(self) -> dict[str, bytes] | None:
+        """BIP340 signatures by label, as soon as all members have signed under one choice of nonces."""
+        for choice, partials in self._signed.items():
+            if set(partials) == set(self.committee.names):
+                return combine(self.committee, self.digests, self.chosen(choice), partials)
+        return None
+
+    def chosen(self, choice: Choice) -> dict[str, Mapping[str, bytes]]:
+        """Member → label → nonce."""
+        pairs = zip(self.committee.names, choice, strict=True)
+        return {name: self.nonces[name][envelope].by_label for name, envelope in pairs}
+
+    @cached_property
+    def _signed(self) -> dict[Choice, dict[str, dict[str, bytes]]]:
+        """Choice of nonces → member → valid partial signatures by label."""
+        found: dict[Choice, dict[str, dict[str, bytes]]] = {}
+        for name in self.committee.names:
+            for envelope in self.board.said(self.id, self.kinds.partials, self.authors[name]):
+                try:
+                    choice, partials = self._partials(name, envelope)
+                except BridgeError as error:
+                    self.faults.append(Fault(name, self.id, str(error)))
+                else:
+                    if choice is not None:
+                        found.setdefault(choice, {})[name] = partials
+        return found
+
+    def _nonces_of(self, name: str) -> Iterator[Nonces]:
+        for envelope in self.board.said(self.id, self.kinds.nonces, self.authors[name]):
+            document: NoncesBody = of_kind(envelope, NoncesBody)
+            try:
+                nonces = unhex("nonce", document.nonces, NONCE_SIZE)
+                check_nonces(name, self.digests, nonces)
+            except BridgeError as error:
+                self.faults.append(Fault(name, self.id, str(error)))
+            else:
+                yield Nonces(envelope.id, document.attempt, nonces)
+
+    def _partials(self, name: str, envelope: Envelope) -> tuple[Choice | None, dict[str, bytes]]:
+        """A choice of nonces of which some have not arrived is None."""
+        document: PartialsBody = of_kind(envelope, PartialsBody)
+        partials = unhex("partial signature", document.partials, PARTIAL_SIZE)
+        if len(document.nonces) != len(self.committee.names):
+            raise VerificationFailed(f"{len(document.nonces)} nonces named, expected {len(self.committee.names)}")
+        choice = tuple(unhex("envelope id", dict(zip(self.committee.names, document.nonces, strict=True)), 32).values())
+        if any(one not in self.nonces[member] for member, one in zip(self.committee.names, choice, strict=True)):
+            return None, {}
+        check_partials(self.committee, name, self.digests, self.chosen(choice), partials)
+        return choice, partials
+
+
+class Hand:
+    """One member's part in one session: the nonces that it has in memory, until they have signed."""
+
+    def __init__(self, name: str, key: SecretKey, guard: NonceGuard) -> None:
+        self._name, self._key, self._guard = name, key, guard
+        self._signer: Signer | None = None
+        self._mine: bytes | None = None
+
+    def sent(self, envelope: Envelope) -> None:
+        """The nonces drawn last travel in this envelope."""
+        self._mine = envelope.id
+
+    def next(self, session: Session) -> NoncesBody | PartialsBody | None:
+        """What this member has to say now, if anything; after nonces the caller must call `sent`."""
+        if session.signatures is not None:
+            return None
+        drawn = session.drawn(self._name) if session.attempt else None
+        if drawn is None:
+            return self._draw(session, max(session.attempt, 1))
+        if drawn != self._mine:
+            return self._draw(session, session.attempt + 1)
+        if self._signer is None or session.choice is None:
+            return None
+        signer, self._signer = self._signer, None
+        partials = signer.sign(session.digests, session.chosen(session.choice))
+        named = [one.hex() for one in session.choice]
+        return PartialsBody(named, {label: one.hex() for label, one in partials.items()})
+
+    def _draw(self, session: Session, attempt: int) -> NoncesBody:
+        self._signer = Signer(session.committee, self._name, self._key, self._guard)
+        nonces = self._signer.nonces(session.digests)
+        return NoncesBody(attempt, {label: one.hex() for label, one in nonces.items()})

@@ -1,0 +1,50 @@
+"""A whole set-up between parties with stores of their own."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from bitvm_bridge import records
+from bitvm_bridge.exchange.party import Courier
+from bitvm_bridge.params import Params
+from tests.exchange.cast import Memory, Player, cast, play, request
+
+
+def ask(players: dict[str, Player], exits: int = 1) -> bytes:
+    asked = request(Params(exits=exits))
+    players["dora"].party.ask(asked, ["olga", "oscar"])
+    return asked.id
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_order_repeats_and_losses(tmp_path: Path, seed: int) -> None:
+    players = cast(tmp_path)
+    asked = request(Params(exits=2))
+    players["dora"].party.ask(asked, ["olga", "oscar"])
+    play(players, Memory(random.Random(seed), loss=0.0 if seed % 2 else 0.3))
+    assert all(player.party.progress.is_done for player in players.values())
+    assert len({player.peg_in(asked) for player in players.values()}) == 1
+    for player in players.values():
+        assert not player.party.faults
+        assert player.party.progress.signed == 4
+        assert len(player.store.keys(records.BUNDLE)) == 4
+        assert player.actor.peg_ins == [player.peg_in(asked)]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_processes_that_die_at_any_time(tmp_path: Path, seed: int) -> None:
+    """What was in memory is gone: nonces that were given are replaced, and nothing signs twice."""
+    rng = random.Random(seed)
+    players, mailbox = cast(tmp_path), Memory(random.Random(seed))
+    ask(players)
+    for turn in range(300):
+        name = rng.choice(list(players))
+        if turn < 100 and rng.random() < 0.2:
+            players[name] = players[name].restarted()
+        Courier(players[name].party, mailbox).run()
+        if all(player.party.progress.is_done for player in players.values()):
+            break
+    assert all(player.party.progress.is_done for player in players.values())
+    for player in players.values():
+        assert not player.party.faults
