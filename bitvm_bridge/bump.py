@@ -22,7 +22,7 @@ from bitvm_bridge.roles import operator
 from bitvm_bridge.store import Store
 from bitvm_bridge.taproot import SigHash
 from bitvm_bridge.transaction import OutPoint, Transaction, TxOut
-from bitvm_bridge.wallet import Funded, Prepared, Wallet, own_input
+from bitvm_bridge.wallet import Bill, Funded, Prepared, Wallet, own_input
 
 
 def refuse_fixed(store: Store, item: Pending) -> None:
@@ -197,8 +197,10 @@ def _from_coins(wallet: Wallet, item: Pending, shape: _Shape, spent: list[TxOut]
 def _sign_leaves(key: SecretKey, declared: GraphTx | None, template: type[Template], funded: Funded) -> Funded:
     """Put a fresh signature of the sender where the old one covered all outputs; the other items stay."""
     tx = funded.tx
-    for index, entry in enumerate(declared.inputs if declared else ()):
-        if entry.signer is template.sender and entry.sighash is SigHash.DEFAULT and declared is not None:
+    if declared is None:
+        return funded
+    for index, entry in enumerate(declared.inputs):
+        if entry.signer is template.sender and entry.sighash is SigHash.DEFAULT:
             signature = key.sign(declared.digest(entry.name, funded.tx, funded.spent))
             tx = tx.with_witness(index, (signature, *tx.inputs[index].witness[1:]))
     return replace(funded, tx=tx)
@@ -208,9 +210,7 @@ def _from_reward(wallet: Wallet, item: Pending, shape: _Shape, spent: list[TxOut
     """The same inputs, whose signatures allow no other, and a smaller reward."""
     fixed = item.tx.outputs[: shape.outputs]
     tx = replace(item.tx, outputs=(*fixed, TxOut(0, wallet.script_pubkey)))
-    fee = int(-(-tx.vsize * wallet.fee_rate // 1))
-    if outbid:
-        fee = max(fee, outbid + min_fee(tx.vsize, INCREMENTAL_FEE_RATE))
+    fee = Bill(outbid=outbid).fee(tx.vsize, wallet.fee_rate)
     available = sum(out.amount for out in spent) - sum(out.amount for out in fixed)
     if available - fee < DUST:
         raise BridgeError(f"{item}: a fee of {fee:,} sat leaves no reward of {available:,} sat")

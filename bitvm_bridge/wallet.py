@@ -151,7 +151,7 @@ class Wallet:
         (sat) that others pay. A replacement pays more than `outbid` (sat), by what relaying it costs (BIP125 rules 3
         and 4). Coins are left unsigned. Raises BridgeError where the coins do not suffice.
         """
-        bill = _Bill(extra_vsize, extra_fee, outbid)
+        bill = Bill(extra_vsize, extra_fee, outbid)
         chosen: list[Utxo] = []
         candidates = self.coins()
         while True:
@@ -164,9 +164,7 @@ class Wallet:
                 raise BridgeError(f"wallet: {held:,} sat in coins do not pay {max(needed, 0):,} sat and the fee")
             chosen.append(candidates.pop(0))
 
-    def _try(
-        self, partial: Transaction, spent: Sequence[TxOut], chosen: Sequence[Utxo], bill: "_Bill"
-    ) -> Funded | None:
+    def _try(self, partial: Transaction, spent: Sequence[TxOut], chosen: Sequence[Utxo], bill: "Bill") -> Funded | None:
         coins = tuple(own_input(coin.outpoint) for coin in chosen)
         inputs = (*partial.inputs, *coins)
         all_spent = (*spent, *(coin.output for coin in chosen))
@@ -222,12 +220,12 @@ def own_input(outpoint: OutPoint) -> TxIn:
 
 
 @dataclass(frozen=True)
-class _Bill:
+class Bill:
     """What a transaction pays for beside itself: see `Wallet.fund`."""
 
-    extra_vsize: int
-    extra_fee: int
-    outbid: int
+    extra_vsize: int = 0
+    extra_fee: int = 0
+    outbid: int = 0
 
     def fee(self, vsize: int, rate: float) -> int:
         """sat that a transaction of this size must pay."""

@@ -129,7 +129,7 @@ def _round(app: App, may_bump: bool, name: str) -> Rows:
             return payer(store, node, item, name, policy.floor)
 
         done = rebroadcast.resend(store, node, policy, items, wallet_of, may_bump=may_bump)
-    return [_row(entry) for entry in done]
+    return [_row(entry) for entry in done if entry.due.item.sent]
 
 
 def _row(done: rebroadcast.Done) -> dict[str, str]:

@@ -241,6 +241,27 @@ def test_package_question_sees_a_spent_coin(bitcoind: LaunchedBitcoind) -> None:
     assert node.test([parent, bump(parent, coin)]).reason == "bad-txns-inputs-missingorspent"
 
 
+def test_a_scan_waits_for_the_one_before(monkeypatch: pytest.MonkeyPatch, serve: Callable[[Answer], Rpc]) -> None:
+    """Core scans for one caller at a time; another error is not waited for."""
+    connection = serve(chain_info("regtest"))
+    node = BitcoindNode(connection, Network.REGTEST)
+    answers = [RpcRefused(-8, 'Scan already in progress, use action "abort" or "status"')] * 2
+
+    def call(method: str, *params: object, timeout: float = 0) -> Any:
+        assert method == "scantxoutset"
+        if answers:
+            raise answers.pop()
+        return {"unspents": []}
+
+    monkeypatch.setattr(connection, "call", call)
+    monkeypatch.setattr("bitvm_bridge.chain.bitcoind._POLL", 0)
+    assert node.scan(SCRIPT) == []
+    assert answers == []
+    answers.append(RpcRefused(-8, "Invalid descriptor"))
+    with pytest.raises(RpcRefused, match="Invalid descriptor"):
+        node.scan(SCRIPT)
+
+
 def test_launch_without_a_program(tmp_path: Path) -> None:
     with pytest.raises(NodeUnreachable, match=r"cannot run .*nowhere: No such file"), launched(tmp_path / "nowhere"):
         pass

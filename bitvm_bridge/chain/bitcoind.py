@@ -1,5 +1,6 @@
 """A Bitcoin Core node over JSON-RPC."""
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -20,6 +21,9 @@ ANY_FEE_RATE: Final = 0
 """`maxfeerate` that switches off the RPC's own guard; fees are checked where transactions are built."""
 _SAT: Final = Decimal(10**8)
 _FEE_TOO_LOW: Final = ("min relay fee not met", "mempool min fee not met")
+_SCANNING: Final = "Scan already in progress"
+_POLL: Final = 0.1
+"""seconds between two questions whether the node is free."""
 _MISSING: Final = "bad-txns-inputs-missingorspent"
 
 
@@ -80,9 +84,11 @@ class BitcoindNode:
         return Utxo(outpoint, output, tip - found["confirmations"] + 1, found["coinbase"])
 
     def scan(self, script_pubkey: bytes) -> list[Utxo]:
-        """Every confirmed unspent output with this script, oldest first; minutes on a large chain."""
-        descriptors = [f"raw({script_pubkey.hex()})"]
-        found = self._rpc.call("scantxoutset", "start", descriptors, timeout=LONG_CALL_TIMEOUT)["unspents"]
+        """Every confirmed unspent output with this script, oldest first; minutes on a large chain.
+
+        Raises RpcRefused where the node scans for others all the time: it does one scan at once.
+        """
+        found = self._scan([f"raw({script_pubkey.hex()})"])["unspents"]
         utxos = [
             Utxo(
                 OutPoint(bytes.fromhex(coin["txid"])[::-1], coin["vout"]),
@@ -93,6 +99,17 @@ class BitcoindNode:
             for coin in found
         ]
         return sorted(utxos, key=lambda utxo: (utxo.height, utxo.outpoint))
+
+    def _scan(self, descriptors: list[str]) -> Any:
+        """One scan, as soon as the node has finished those that others asked for."""
+        deadline = time.monotonic() + LONG_CALL_TIMEOUT
+        while True:
+            try:
+                return self._rpc.call("scantxoutset", "start", descriptors, timeout=LONG_CALL_TIMEOUT)
+            except RpcRefused as error:
+                if not str(error).startswith(_SCANNING) or time.monotonic() > deadline:
+                    raise
+            time.sleep(_POLL)
 
     def find(self, txid: bytes) -> tuple[Transaction, int] | None:
         """A confirmed transaction and its height."""

@@ -1,6 +1,9 @@
 """`bump` and `resend` on the command line: what they send, what they keep, and what they refuse."""
 
 import json
+import os
+import subprocess
+import sys
 from contextlib import ExitStack
 from typing import Any
 
@@ -25,6 +28,7 @@ from tests.cli.bridge import (
     set_up,
 )
 from tests.cli.conftest import Copy
+from tests.vectors import ROOT
 
 DEPOSIT = ("depositor", "deposit", "--receiver", RECEIVER)
 
@@ -232,6 +236,49 @@ def test_resend_goes_on_until_all_is_settled(keyed: Bridge, copy: Copy, monkeypa
     assert lines[3] == lines[1]
     assert lines[4].startswith("settle ")
     assert lines[5:] == ["nothing waits for a block"]
+
+
+def test_resend_does_not_wait_for_what_was_never_sent(keyed: Bridge, copy: Copy) -> None:
+    bridge = copy(keyed)
+    bridge.run(*DEPOSIT)
+    assert bridge.data("resend")["transactions"] == []
+    assert bridge.mempool() == []
+
+
+def test_processes_at_once_spend_different_coins(fresh_bitcoind: LaunchedBitcoind, keyed: Bridge, copy: Copy) -> None:
+    """Four deposits of one depositor at the same moment, ever dearer: who comes second for a coin sends nothing.
+
+    The node alone would let the dearer one push out the other.
+    """
+    bridge = Bridge(copy(keyed).datadir / "core", *PLAIN, *rpc_options(fresh_bitcoind))
+    make_keys(bridge)
+    bridge.run("node", "mine", "2", "--to", "depositor")
+    bridge.mine(100)
+    run = "import sys; from cli.main import main; sys.argv[0] = 'bitvm-bridge'; main()"
+    line = [sys.executable, "-c", run, "--datadir", str(bridge.datadir), *bridge.options, *DEPOSIT[:-1]]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    running = [
+        subprocess.Popen(
+            [*line, digits * 20, "--broadcast", "--fee-rate", rate],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for digits, rate in (("aa", "2"), ("bb", "4"), ("cc", "8"), ("dd", "16"))
+    ]
+    said = [process.communicate(timeout=120)[1] for process in running]
+    codes = [process.returncode for process in running]
+    assert codes.count(0) >= 1
+    for code, text in zip(codes, said, strict=True):
+        taken = "already reserved for PegInDeposit" in text or "insufficient fee, rejecting replacement" in text
+        assert (code == 0) != taken, text
+    with bridge.store() as store:
+        kept = store.unsettled()
+        coins = [txin.outpoint for item in kept for txin in item.tx.inputs]
+        assert len(kept) == codes.count(0)
+        assert len(set(coins)) == len(coins) == len(store.reserved_coins())
+    assert all(fresh_bitcoind.node.in_mempool(item.tx.txid) for item in kept)
 
 
 def test_on_bitcoin_core(fresh_bitcoind: LaunchedBitcoind, keyed: Bridge, copy: Copy) -> None:
