@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from bitvm_bridge import records
 from bitvm_bridge.chain.node import Node, Utxo, Waiting
 from bitvm_bridge.errors import BadInput, BridgeError
+from bitvm_bridge.exchange import messages
+from bitvm_bridge.exchange.board import was_said
 from bitvm_bridge.graph import Graph, GraphTx
 from bitvm_bridge.keys import SecretKey
 from bitvm_bridge.params import DUST
@@ -29,6 +31,9 @@ def refuse_fixed(store: Store, item: Pending) -> None:
     """Raises BridgeError for a transaction whose txid others have built on, so that it must stay as it is."""
     if item.template is ClaimFunding and store.get(records.BUNDLE, item.owner) is not None:
         raise BridgeError(f"{item}: the committee has signed the instance on its txid, so it cannot be replaced")
+    kind = {ClaimFunding: messages.OFFER, PegInDeposit: messages.DEPOSIT}.get(item.template)
+    if kind is not None and was_said(store, item.owner, kind):
+        raise BridgeError(f"{item}: its txid was told to the other parties, so it cannot be replaced")
     if item.template is PegInDeposit:
         setup = records.load_deposit(store, item.owner.hex())
         if store.get(records.PEG_IN, item.owner) is not None or records.instances_of(store, setup):

@@ -11,6 +11,9 @@ from bitvm_bridge.bump import bump, move, refuse_fixed
 from bitvm_bridge.chain.embedded import EmbeddedNode
 from bitvm_bridge.chain.node import Node
 from bitvm_bridge.errors import BadInput, BridgeError, NodeRejected
+from bitvm_bridge.exchange import messages
+from bitvm_bridge.exchange.board import RECORD
+from bitvm_bridge.exchange.envelope import seal
 from bitvm_bridge.graph import ANCHOR
 from bitvm_bridge.keys import Role
 from bitvm_bridge.params import DUST, Network
@@ -330,6 +333,22 @@ def test_a_claim_that_is_signed_stays(game: Game) -> None:
     assert found is not None
     item = Pending(game.bundle.setup.id, "ClaimFunding", (found[0],), (), sent=True)
     with pytest.raises(BridgeError, match=r"ClaimFunding of \w+: the committee has signed the instance on its txid"):
+        refuse_fixed(game.store, item)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("ClaimFunding", messages.OFFER), ("PegInDeposit", messages.DEPOSIT)])
+def test_what_was_told_to_the_others_stays(game: Game, name: str, kind: str) -> None:
+    """A second txid would be a contradiction; the same words about something else are none."""
+    item = game.waiting(name)
+    key = game.stage.seeds[Role.OPERATOR].identity_key()
+    body = messages.DepositBody(str(item.tx.outpoint(0)), {})
+    for session, other in ((b"\x00" * 32, kind), (item.owner, messages.REQUEST)):
+        envelope = seal(key, other, session, body)
+        game.store.put(RECORD, envelope.id, envelope.to_json())
+    refuse_fixed(game.store, item)
+    told = seal(key, kind, item.owner, body)
+    game.store.put(RECORD, told.id, told.to_json())
+    with pytest.raises(BridgeError, match=rf"{name} of \w+: its txid was told to the other parties"):
         refuse_fixed(game.store, item)
 
 

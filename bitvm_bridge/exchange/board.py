@@ -26,6 +26,12 @@ class Fault(NamedTuple):
         return f"{self.author}: {self.what} ({self.session.hex()[:12]})"
 
 
+def was_said(store: Store, session: bytes, kind: str) -> bool:
+    """Has anyone said something of this kind in a session?"""
+    envelopes = (Envelope.from_json(store.get(RECORD, key) or b"") for key in store.keys(RECORD))
+    return any(envelope.session == session and envelope.kind == kind for envelope in envelopes)
+
+
 class Board:
     """Accepted envelopes. What is there stays, whatever the order in which it came."""
 
