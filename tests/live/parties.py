@@ -89,22 +89,25 @@ class Parties:
     def role(self, name: str) -> str:
         return CAST[name]
 
+    def add(self, name: str, role: str) -> Bridge:
+        """A data directory with a key, and coins for whoever needs some."""
+        bridge = self.bridges[name] = Bridge(self.folder / name, *PLAIN, *rpc_options(self.launched))
+        if role == "committee":
+            bridge.run("committee", "keygen", "default")
+        else:
+            bridge.run(role, "keygen")
+            bridge.run("node", "mine", "3", "--to", role)
+            self.mine(100)
+        return bridge
+
     def _gather(self, cast: dict[str, str]) -> None:
         self.shared.mkdir()
         entries = []
         for name, role in cast.items():
-            bridge = Bridge(self.folder / name, *PLAIN, *rpc_options(self.launched))
-            self.bridges[name] = bridge
-            if role == "committee":
-                bridge.run("committee", "keygen", "default")
-            else:
-                bridge.run(role, "keygen")
-                bridge.run("node", "mine", "3", "--to", role)
             entry = self.folder / f"{name}.json"
-            entry.write_text(bridge.run("exchange", "identity", name, "--as", role).stdout)
+            entry.write_text(self.add(name, role).run("exchange", "identity", name, "--as", role).stdout)
             entries.append(str(entry))
         self.roster.write_text(self.bridges["alice"].run("exchange", "roster", *entries).stdout)
-        self.mine(100)
 
     def mine(self, blocks: int = 1) -> None:
         self.launched.node.mine(blocks)

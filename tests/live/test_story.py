@@ -7,10 +7,14 @@ from pathlib import Path
 
 from bitvm_bridge import records
 from bitvm_bridge.chain.launch import LaunchedBitcoind
+from bitvm_bridge.params import Params
+from tests.cli.bridge import Bridge
 from tests.live.parties import CAST, PROGRAM, Parties
 
 SHARE = 50_000_000
 """sat of each of two exits."""
+FEES = 200_000
+"""sat: more than a few transactions cost."""
 
 
 def instances(parties: Parties, name: str) -> dict[tuple[bytes, int], str]:
@@ -39,19 +43,32 @@ def set_up(parties: Parties) -> dict[str, list[str]]:
     return {name: [known[0][key, number] for number in range(2)] for name, key in keys.items()}
 
 
+def pay_out(parties: Parties, withdrawer: Bridge, instance: str) -> None:
+    """A user asks, olga pays."""
+    psbt = parties.folder / f"{instance[:8]}.psbt"
+    withdrawer.run("withdrawer", "request", "--amount", str(SHARE * 99 // 100), "--out", str(psbt))
+    parties.bridges["olga"].run("operator", "peg-out", instance, "--psbt", str(psbt), "--broadcast")
+    parties.mine()
+
+
 def test_set_up_claim_and_fraud_between_processes(tmp_path: Path, fresh_bitcoind: LaunchedBitcoind) -> None:
     with Parties.gathered(tmp_path, fresh_bitcoind) as parties:
         claims = set_up(parties)
-        watching = [parties.watch(name) for name, role in CAST.items() if role != "depositor"]
-        olga, oscar = parties.bridges["olga"], parties.bridges["oscar"]
-        before = {name: parties.bridges[name].balances() for name in ("olga", "oscar", "clara")}
-        for exit_number in range(2):
-            psbt = tmp_path / f"{exit_number}.psbt"
-            request = ("withdrawer", "request", "--amount", str(SHARE * 99 // 100), "--out", str(psbt))
-            parties.withdrawer.run(*request)
-            olga.run("operator", "peg-out", claims["olga"][exit_number], "--psbt", str(psbt), "--broadcast")
-            parties.mine()
+        wanda = parties.add("wanda", "withdrawer")
+        honest = [parties.watch(name) for name in ("alice", "bob", "carol", "olga", "clara")]
+        coins = parties.bridges["clara"].balances()["challenger"]
+        oscar, clara = parties.bridges["oscar"], parties.bridges["clara"]
+        for instance in claims["olga"]:
+            pay_out(parties, wanda, instance)
         fraud = claims["oscar"][1]
         oscar.run("operator", "kick-off", fraud, "--broadcast")
-        state = parties.bridges["clara"].state
-        parties.until(lambda: state(fraud) == "Challenge", alive=watching)
+        parties.until(lambda: clara.state(fraud) == "Challenge", alive=honest)
+        oscar.run("operator", "assert", fraud, "--lie", "link_1", "--broadcast")
+        endings = {claims["olga"][0]: "HappyTake", claims["olga"][1]: "HappyTake", fraud: "Disprove"}
+        parties.until(lambda: all(clara.state(one) == end for one, end in endings.items()), alive=honest)
+        for process in honest:
+            assert process.end() == 0, process.text()
+            assert "alarm" not in process.text()
+        params = Params()
+        assert clara.balances()["challenger"] - coins > params.reward - params.challenge - FEES
+        assert wanda.balances()["withdrawer"] > 2 * SHARE * 98 // 100
