@@ -8,7 +8,7 @@ import click
 
 from bitvm_bridge import rebroadcast
 from bitvm_bridge.documents import decode, encode, from_hex
-from bitvm_bridge.errors import BadInput, NodeUnreachable
+from bitvm_bridge.errors import BadInput, BridgeError
 from bitvm_bridge.exchange.actors import KeyActor
 from bitvm_bridge.exchange.mailbox import Folder, Mailbox
 from bitvm_bridge.exchange.party import Courier, Party
@@ -146,11 +146,10 @@ def run(
         actor = KeyActor(store, Role(role), name, app.fees.policy, spec)
         party = Party(store, _read_roster(roster_file), seed.identity_key(), app.network, actor)
         loop = _Loop(app, store, party, actor, Courier(party, _mailbox(folder)))
-        while not loop.round() and not once:
+        is_done = loop.round() if once else loop.patient_round()
+        while not once and (forever or not is_done):
             time.sleep(poll)
-        while forever and not once:
-            time.sleep(poll)
-            loop.round()
+            is_done = loop.patient_round()
     progress = party.progress
     emit(app, vars(progress) | {"faults": list(map(str, party.faults))}, "")
 
@@ -163,15 +162,12 @@ class _Loop:
         self._told: set[str] = set()
 
     def round(self) -> bool:
-        """Is everything confirmed? A node or mailbox that does not answer is asked again the next time."""
-        try:
-            with self._app.node() as node, compiling():
-                self._actor.node = node
-                self._resend()
-                for line in self._courier.run():
-                    self._tell(f"refused: {line}")
-        except NodeUnreachable as error:
-            self._tell(f"{error}; trying again")
+        """Is everything confirmed? Raises BridgeError where something that is due could not be done now."""
+        with self._app.node() as node, compiling():
+            self._actor.node = node
+            self._resend()
+            for line in self._courier.run():
+                self._tell(f"refused: {line}")
         for fault in self._party.faults:
             self._tell(f"fault: {fault}")
         progress = self._party.progress
@@ -180,6 +176,14 @@ class _Loop:
             f"instances signed {progress.signed}/{progress.expected}"
         )
         return progress.is_done
+
+    def patient_round(self) -> bool:
+        """The same, where a node or mailbox without an answer, or a wallet without coins, may have some later."""
+        try:
+            return self.round()
+        except BridgeError as error:
+            self._tell(f"{error}; trying again")
+            return False
 
     def _resend(self) -> None:
         """What this key sent and the mempool has lost."""
