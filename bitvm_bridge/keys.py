@@ -66,6 +66,46 @@ class SecretKey:
         return self._secret
 
 
+SIGNATURE_PLACEHOLDER: Final = bytes(64)
+"""Stands where a signature belongs that is still to be made; no key ever makes it."""
+
+
+@dataclass(frozen=True)
+class KeyOrigin:
+    """How another wallet finds a key: the fingerprint of its master key (4 bytes) and the BIP32 path from there."""
+
+    fingerprint: bytes
+    path: tuple[int, ...] = ()
+
+    @property
+    def serialized(self) -> bytes:
+        """As a PSBT has it (BIP174): the fingerprint, then each step of the path in 4 bytes, little-endian."""
+        return self.fingerprint + b"".join(step.to_bytes(4, "little") for step in self.path)
+
+
+@dataclass(frozen=True)
+class ExternalKey:
+    """A key that only another wallet can sign with: a placeholder stands for each of its signatures until it has."""
+
+    xonly: bytes
+    origin: KeyOrigin
+
+    def __post_init__(self) -> None:
+        secp.check_xonly("public key", self.xonly)
+
+    def sign(self, _: bytes) -> bytes:
+        """Room for the signature of 32 bytes."""
+        return SIGNATURE_PLACEHOLDER
+
+    def sign_key_path(self, _: bytes) -> bytes:
+        """Room for the same under the BIP86 output key."""
+        return SIGNATURE_PLACEHOLDER
+
+
+WalletKey = SecretKey | ExternalKey
+"""What owns coins."""
+
+
 @dataclass(frozen=True)
 class Seed:
     """32 secret bytes from which every key of one role comes."""

@@ -160,8 +160,8 @@ class Transaction:
     def parse(cls, raw: bytes, field: str = "transaction") -> Self:
         """From its serialisation. Raises BadInput where bytes are missing, left over or not canonical."""
         try:
-            return cls._parse(_Reader(raw))
-        except _Malformed as error:
+            return cls._parse(Reader(raw))
+        except Malformed as error:
             raise BadInput(field, raw, f"a transaction ({error})") from None
 
     @classmethod
@@ -174,14 +174,14 @@ class Transaction:
         return cls.parse(raw, field)
 
     @classmethod
-    def _parse(cls, reader: "_Reader") -> Self:
+    def _parse(cls, reader: "Reader") -> Self:
         version = reader.integer(4)
         segwit = reader.peek(2) == b"\x00\x01"
         if segwit:
             reader.take(2)
         inputs = [reader.txin() for _ in range(reader.compact_size())]
         if not inputs:
-            raise _Malformed("no inputs")
+            raise Malformed("no inputs")
         outputs = tuple(reader.txout() for _ in range(reader.compact_size()))
         if segwit:
             inputs = [
@@ -189,17 +189,17 @@ class Transaction:
                 for txin in inputs
             ]
             if not any(txin.witness for txin in inputs):
-                raise _Malformed("a witness flag without a witness")
+                raise Malformed("a witness flag without a witness")
         lock_time = reader.integer(4)
         reader.finish()
         return cls(version, tuple(inputs), outputs, lock_time)
 
 
-class _Malformed(Exception):
+class Malformed(Exception):
     """What is wrong with serialised bytes; turned into BadInput at the edge."""
 
 
-class _Reader:
+class Reader:
     """A cursor over serialised bytes that never reads past the end."""
 
     def __init__(self, raw: bytes) -> None:
@@ -207,39 +207,47 @@ class _Reader:
         self._at = 0
 
     def peek(self, size: int) -> bytes:
+        """The next bytes, fewer at the end, without moving on."""
         return self._raw[self._at : self._at + size]
 
     def take(self, size: int) -> bytes:
+        """The next bytes. Raises Malformed where there are fewer."""
         if size > len(self._raw) - self._at:
-            raise _Malformed(f"truncated: {size} bytes wanted at offset {self._at} of {len(self._raw)}")
+            raise Malformed(f"truncated: {size} bytes wanted at offset {self._at} of {len(self._raw)}")
         self._at += size
         return self._raw[self._at - size : self._at]
 
     def integer(self, size: int) -> int:
+        """A little-endian number of so many bytes."""
         return int.from_bytes(self.take(size), "little")
 
     def compact_size(self) -> int:
+        """A length or a count. Raises Malformed where it is not the shortest encoding, or above the bytes there are."""
         first = self.integer(1)
         if first < 0xFD:
             return first
         value = self.integer({0xFD: 2, 0xFE: 4, 0xFF: 8}[first])
         if len(compact_size(value)) != 1 + {0xFD: 2, 0xFE: 4, 0xFF: 8}[first]:
-            raise _Malformed(f"non-canonical length at offset {self._at}")
+            raise Malformed(f"non-canonical length at offset {self._at}")
         if value > len(self._raw):
-            raise _Malformed(f"a length of {value} in {len(self._raw)} bytes")
+            raise Malformed(f"a length of {value} in {len(self._raw)} bytes")
         return value
 
     def var_bytes(self) -> bytes:
+        """Bytes with their length before them."""
         return self.take(self.compact_size())
 
     def txin(self) -> TxIn:
+        """An input without its witness."""
         outpoint = OutPoint(self.take(32), self.integer(4))
         script_sig = self.var_bytes()
         return TxIn(outpoint, self.integer(4), script_sig)
 
     def txout(self) -> TxOut:
+        """An output."""
         return TxOut(self.integer(8), self.var_bytes())
 
     def finish(self) -> None:
+        """Raises Malformed where bytes are left."""
         if self._at != len(self._raw):
-            raise _Malformed(f"{len(self._raw) - self._at} bytes left over")
+            raise Malformed(f"{len(self._raw) - self._at} bytes left over")

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 from bitvm_bridge import taproot
 from bitvm_bridge.chain.mempool import COINBASE_MATURITY
@@ -11,7 +10,7 @@ from bitvm_bridge.chain.node import Node, Utxo, Verdict
 from bitvm_bridge.errors import BridgeError
 from bitvm_bridge.fees import check_fee_rate
 from bitvm_bridge.graph import ANCHOR
-from bitvm_bridge.keys import SecretKey
+from bitvm_bridge.keys import SIGNATURE_PLACEHOLDER, WalletKey
 from bitvm_bridge.params import DUST
 from bitvm_bridge.policy import (
     INCREMENTAL_FEE_RATE,
@@ -22,8 +21,6 @@ from bitvm_bridge.policy import (
 )
 from bitvm_bridge.protocol import wallet_script
 from bitvm_bridge.transaction import SEQUENCE_RBF, OutPoint, Transaction, TxIn, TxOut
-
-SIGNATURE_PLACEHOLDER: Final = bytes(64)
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,7 @@ def send(node: Node, name: str, tx: Transaction, child: Transaction | None = Non
 class Wallet:
     """The coins of one key on one node. `reserved` outpoints are never chosen."""
 
-    key: SecretKey
+    key: WalletKey
     node: Node
     fee_rate: float
     reserved: frozenset[OutPoint] = frozenset()

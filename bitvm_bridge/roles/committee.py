@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from bitvm_bridge import secp
 from bitvm_bridge.errors import BadInput, VerificationFailed
 from bitvm_bridge.graph import GraphTx
+from bitvm_bridge.keys import SIGNATURE_PLACEHOLDER
 from bitvm_bridge.protocol import Party, check_exit
 from bitvm_bridge.setup import DepositSetup, InstanceSetup
 from bitvm_bridge.signing.bundle import Bundle, verify
 from bitvm_bridge.transaction import Transaction, TxOut
-from bitvm_bridge.wallet import SIGNATURE_PLACEHOLDER, Funded, Prepared, Wallet
+from bitvm_bridge.wallet import Funded, Prepared, Wallet
 
 PEG_IN = "PegIn.deposit"
 

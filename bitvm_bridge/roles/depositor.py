@@ -4,13 +4,13 @@ from dataclasses import replace
 
 from bitvm_bridge import secp
 from bitvm_bridge.errors import VerificationFailed
-from bitvm_bridge.keys import SecretKey
+from bitvm_bridge.keys import SIGNATURE_PLACEHOLDER, SecretKey
 from bitvm_bridge.protocol import Request, connectors
 from bitvm_bridge.protocol.instance import Deposit
 from bitvm_bridge.setup import DepositSetup
 from bitvm_bridge.signing.musig import Committee
 from bitvm_bridge.transaction import TxOut
-from bitvm_bridge.wallet import SIGNATURE_PLACEHOLDER, Funded, Prepared, Wallet
+from bitvm_bridge.wallet import Funded, Prepared, Wallet
 
 
 def deposit(wallet: Wallet, request: Request, committee: Committee) -> tuple[Prepared, DepositSetup]:

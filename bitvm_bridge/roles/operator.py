@@ -5,7 +5,7 @@ from dataclasses import replace
 from bitvm_bridge.dispute import assertion as asserting
 from bitvm_bridge.dispute.assertion import Assertion
 from bitvm_bridge.errors import BadInput
-from bitvm_bridge.keys import SecretKey
+from bitvm_bridge.keys import SIGNATURE_PLACEHOLDER, SecretKey
 from bitvm_bridge.program import ProgramSpec
 from bitvm_bridge.protocol import connectors, wallet_script
 from bitvm_bridge.roles import presigned
@@ -13,7 +13,7 @@ from bitvm_bridge.roles.withdrawer import Withdrawal
 from bitvm_bridge.setup import DepositSetup, InstanceSetup, bind, split_bundles
 from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.transaction import Transaction, TxOut
-from bitvm_bridge.wallet import SIGNATURE_PLACEHOLDER, Funded, Prepared, Wallet
+from bitvm_bridge.wallet import Funded, Prepared, Wallet
 from scripts_tapleaf import winternitz
 
 
