@@ -1,6 +1,6 @@
 """What commands and the watcher do alike: open a wallet for a transaction, judge it, send it, answer with values."""
 
-from bitvm_bridge import policy, records
+from bitvm_bridge import keyring, policy, records
 from bitvm_bridge.chain.node import Node, Verdict
 from bitvm_bridge.dispute import assertion as asserting
 from bitvm_bridge.dispute.assertion import Assertion
@@ -19,7 +19,7 @@ def open_wallet(store: Store, node: Node, role: Role, name: str, fee_rate: float
     Coins that the store has set aside for anything else are left alone.
     """
     reserved = records.reserved_for_others(store, owner, what)
-    return Wallet(store.seed(role, name).wallet_key(), node, fee_rate, reserved)
+    return Wallet(keyring.wallet_key(store, role, name), node, fee_rate, reserved)
 
 
 def judge(prepared: Prepared, node: Node) -> Verdict:
@@ -32,6 +32,15 @@ def judge(prepared: Prepared, node: Node) -> Verdict:
     if any(node.output(txin.outpoint) is None for txin in prepared.tx.inputs):
         return Verdict(False, "bad-txns-inputs-missingorspent")
     return Verdict(True, f"{heavy}; --broadcast mines it on regtest")
+
+
+def judge_by_rules(prepared: Prepared) -> Verdict:
+    """The verdict on a transaction of final size that still lacks signatures: policy alone, no script is run."""
+    if prepared.child is None:
+        broken = policy.check(prepared.tx, prepared.parent.spent)
+    else:
+        broken = policy.check_package(prepared.tx, prepared.parent.spent, prepared.child.tx, prepared.child.spent)
+    return Verdict(not broken, "; ".join(broken))
 
 
 def refuse_unsendable(prepared: Prepared, node: Node, verdict: Verdict) -> None:

@@ -14,7 +14,7 @@ from bitvm_bridge.errors import BadInput, BridgeError
 from bitvm_bridge.exchange import messages
 from bitvm_bridge.exchange.board import was_said
 from bitvm_bridge.graph import Graph, GraphTx
-from bitvm_bridge.keys import SecretKey
+from bitvm_bridge.keys import SecretKey, WalletKey
 from bitvm_bridge.params import DUST
 from bitvm_bridge.pending import Pending, outpoints, resolve
 from bitvm_bridge.policy import INCREMENTAL_FEE_RATE, min_fee
@@ -40,12 +40,15 @@ def refuse_fixed(store: Store, item: Pending) -> None:
             raise BridgeError(f"{item}: instances are made on its txid, so it cannot be replaced")
 
 
-def move(store: Store, tx: Transaction, item: Pending, key: SecretKey) -> None:
+def move(store: Store, tx: Transaction, item: Pending, key: WalletKey) -> None:
     """Keep what depends on the txid of a version: the claim of an instance, the outpoint of a deposit."""
     if item.template is ClaimFunding:
         setup = replace(records.load_instance(store, item.owner.hex()), claim=tx.outpoint(0))
         records.save_instance(store, setup, replace=True)
-        store.put(records.CHALLENGE, setup.id, operator.sign_challenge(setup, key))
+        if isinstance(key, SecretKey):
+            store.put(records.CHALLENGE, setup.id, operator.sign_challenge(setup, key))
+        else:
+            store.delete(records.CHALLENGE, setup.id)
     elif item.template is PegInDeposit:
         deposit = replace(records.load_deposit(store, item.owner.hex()), outpoint=tx.outpoint(0))
         records.save_deposit(store, deposit, replace=True)
@@ -199,7 +202,7 @@ def _from_coins(wallet: Wallet, item: Pending, shape: _Shape, spent: list[TxOut]
     return _sign_leaves(wallet.key, shape.declared, item.template, funded)
 
 
-def _sign_leaves(key: SecretKey, declared: GraphTx | None, template: type[Template], funded: Funded) -> Funded:
+def _sign_leaves(key: WalletKey, declared: GraphTx | None, template: type[Template], funded: Funded) -> Funded:
     """Put a fresh signature of the sender where the old one covered all outputs; the other items stay."""
     tx = funded.tx
     if declared is None:

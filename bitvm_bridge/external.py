@@ -16,7 +16,7 @@ from bitvm_bridge.protocol import wallet_script
 from bitvm_bridge.protocol.template import Connector
 from bitvm_bridge.psbt import Fields, Psbt
 from bitvm_bridge.taproot import LEAF_VERSION, SigHash, leaf_hash
-from bitvm_bridge.transaction import Malformed, Transaction, TxOut
+from bitvm_bridge.transaction import Malformed, Transaction, TxIn, TxOut
 from bitvm_bridge.wallet import Funded
 from scripts_tapleaf.script import compact_size
 
@@ -60,14 +60,24 @@ def _wanted(tx: Transaction) -> Iterator[Wanted]:
             yield Wanted(index, sighash, leaf)
 
 
+def can_sign(key: bytes, funded: Funded) -> bool:
+    """Is this the x-only key of every signature that a transaction lacks?"""
+    return all(
+        key in item.leaf[0] if item.leaf else funded.spent[item.index].script_pubkey == wallet_script(key)
+        for item in wanted(funded)
+    )
+
+
 def ask(funded: Funded, key: ExternalKey, makes: Iterable[Connector] = ()) -> Psbt:
     """The PSBT by which the wallet that holds `key` can see what it signs and sign it.
 
     `makes` are the connectors of outputs: with their leaves the wallet can check that the key is in one of them.
     """
-    inputs: list[Fields] = [{psbt.WITNESS_UTXO: out.serialize()} for out in funded.spent]
-    for item in wanted(funded):
-        inputs[item.index] = inputs[item.index] | _input_fields(item, key)
+    asked = {item.index: _input_fields(item, key) for item in wanted(funded)}
+    inputs = [
+        {psbt.WITNESS_UTXO: out.serialize()} | asked.get(index, _finished_fields(txin))
+        for index, (txin, out) in enumerate(zip(funded.tx.inputs, funded.spent, strict=True))
+    ]
     known = {connector.script_pubkey: connector for connector in makes}
     outputs = tuple(_output_fields(out, key, known.get(out.script_pubkey)) for out in funded.tx.outputs)
     return Psbt(_unsigned(funded.tx), tuple(inputs), outputs)
@@ -77,8 +87,15 @@ def _unsigned(tx: Transaction) -> Transaction:
     return replace(tx, inputs=tuple(replace(txin, witness=()) for txin in tx.inputs))
 
 
-def _input_fields(item: Wanted, key: ExternalKey) -> Fields:
-    fields = {} if item.sighash is SigHash.DEFAULT else {psbt.SIGHASH_TYPE: int(item.sighash).to_bytes(4, "little")}
+def _finished_fields(txin: TxIn) -> dict[bytes, bytes]:
+    """An input that others have signed, or that nobody signs, is not the wallet's to finish."""
+    return {psbt.FINAL_WITNESS: txin.serialize_witness()} if txin.witness else {}
+
+
+def _input_fields(item: Wanted, key: ExternalKey) -> dict[bytes, bytes]:
+    fields: dict[bytes, bytes] = {}
+    if item.sighash is not SigHash.DEFAULT:
+        fields[psbt.SIGHASH_TYPE] = int(item.sighash).to_bytes(4, "little")
     if item.leaf is None:
         return fields | {
             psbt.TAP_INTERNAL_KEY: key.xonly,
@@ -126,8 +143,8 @@ def _tree(connector: Connector) -> bytes:
     )
 
 
-def take(signed: Psbt, funded: Funded, key: ExternalKey) -> Funded:
-    """`funded` with the signatures that a PSBT brings, each verified over our own transaction.
+def take(signed: Psbt, funded: Funded, key: bytes) -> Funded:
+    """`funded` with the signatures of an x-only key that a PSBT brings, each verified over our own transaction.
 
     Raises VerificationFailed naming the input and what is wrong: another transaction, no signature, one of another
     key, transaction or sighash type. Nothing else of the PSBT is used.
@@ -142,9 +159,9 @@ def take(signed: Psbt, funded: Funded, key: ExternalKey) -> Funded:
     return replace(funded, tx=tx)
 
 
-def _signer(item: Wanted, funded: Funded, key: ExternalKey) -> bytes:
+def _signer(item: Wanted, funded: Funded, key: bytes) -> bytes:
     """The x-only key that the signature verifies under: a key path's is the output's own."""
-    return key.xonly if item.leaf else funded.spent[item.index].script_pubkey[2:]
+    return key if item.leaf else funded.spent[item.index].script_pubkey[2:]
 
 
 def check_signature(item: Wanted, funded: Funded, key: bytes, signature: bytes) -> None:
@@ -159,9 +176,9 @@ def check_signature(item: Wanted, funded: Funded, key: bytes, signature: bytes) 
         raise VerificationFailed(f"{where}: not one of key {key.hex()} for this transaction")
 
 
-def _signature(fields: Fields, item: Wanted, key: ExternalKey) -> bytes:
+def _signature(fields: Fields, item: Wanted, key: bytes) -> bytes:
     """The witness item that a signer has put in, finalised or not."""
-    field = psbt.TAP_KEY_SIG if item.leaf_hash is None else psbt.TAP_SCRIPT_SIG + key.xonly + item.leaf_hash
+    field = psbt.TAP_KEY_SIG if item.leaf_hash is None else psbt.TAP_SCRIPT_SIG + key + item.leaf_hash
     if field in fields:
         return fields[field]
     if psbt.FINAL_WITNESS in fields:
@@ -171,7 +188,7 @@ def _signature(fields: Fields, item: Wanted, key: ExternalKey) -> bytes:
             raise BadInput(f"PSBT input {item.index} witness", fields[psbt.FINAL_WITNESS], str(error)) from None
         if witness[1:] == (item.leaf or ()) and witness:
             return witness[0]
-    raise VerificationFailed(f"PSBT: input {item.index}, signature: none of key {key.xonly.hex()}")
+    raise VerificationFailed(f"PSBT: input {item.index}, signature: none of key {key.hex()}")
 
 
 def compare(found: Transaction, expected: Transaction) -> str | None:

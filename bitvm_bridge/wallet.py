@@ -20,6 +20,7 @@ from bitvm_bridge.policy import (
     min_fee,
 )
 from bitvm_bridge.protocol import wallet_script
+from bitvm_bridge.protocol.template import Connector
 from bitvm_bridge.transaction import SEQUENCE_RBF, OutPoint, Transaction, TxIn, TxOut
 
 
@@ -42,11 +43,15 @@ class Funded:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A signed transaction ready to send; `child`, where there is one, pays for it in a package."""
+    """A signed transaction ready to send; `child`, where there is one, pays for it in a package.
+
+    `makes` are the outputs of it whose leaves another wallet is shown where its signature is still missing.
+    """
 
     name: str
     parent: Funded
     child: Funded | None = None
+    makes: tuple[Connector, ...] = ()
 
     @property
     def tx(self) -> Transaction:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from bitvm_bridge import bump as bumping
-from bitvm_bridge import pending, rebroadcast, records
+from bitvm_bridge import keyring, pending, rebroadcast, records
 from bitvm_bridge.chain.node import Node
 from bitvm_bridge.errors import NodeUnreachable
 from bitvm_bridge.keys import Role
@@ -32,8 +32,8 @@ PAYERS = {
 
 def payer(store: Store, node: Node, item: Pending, name: str, rate: float) -> Wallet:
     """The wallet of the key that made a transaction."""
-    seed = store.seed(PAYERS[item.template.sender], name)
-    return Wallet(seed.wallet_key(), node, rate, records.reserved_for_others(store, item.owner, item.name))
+    key = keyring.wallet_key(store, PAYERS[item.template.sender], name)
+    return Wallet(key, node, rate, records.reserved_for_others(store, item.owner, item.name))
 
 
 Rows = list[dict[str, str]]

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import click
 
+from bitvm_bridge import keyring
 from bitvm_bridge.actions import read_assertion
 from bitvm_bridge.chain.node import FALLBACK_FEE_RATE
 from bitvm_bridge.dispute import assertion as asserting
@@ -128,7 +129,7 @@ def check(
     with app.store() as store:
         setup = load_instance(store, instance)
         bundle = load_bundle(store, instance) if build else None
-        reward = wallet_script(store.seed(Role.CHALLENGER, name).wallet_key().xonly) if build else b""
+        reward = wallet_script(keyring.wallet_key(store, Role.CHALLENGER, name).xonly) if build else b""
     assertion, rate = _read_offline(setup, raw) if raw is not None else _read_chain(app, setup)
     proof = dispute.find(setup, assertion)
     document, text = _judgement(setup, proof)

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from bitvm_bridge import records
+from bitvm_bridge import keyring, records
 from bitvm_bridge.documents import from_hex
 from bitvm_bridge.keys import Role
 from bitvm_bridge.params import Network, Params
@@ -77,7 +77,7 @@ def deposit(app: App, /, name: str, receiver: str, **options: Any) -> None:
     sending = take_sending(options)
     params = Params.default(app.network, **{key: value for key, value in options.items() if value is not None})
     with app.store() as store, app.node() as node:
-        key = store.seed(Role.DEPOSITOR, name).wallet_key()
+        key = keyring.wallet_key(store, Role.DEPOSITOR, name)
         request = Request(params, key.xonly, from_hex("--receiver", receiver))
         wallet = open_wallet(app, store, node, Role.DEPOSITOR, name, sending, request.id, "PegInDeposit")
         records.refuse_second(store, node, request.id, "PegInDeposit")

@@ -4,6 +4,7 @@ from typing import Final
 
 import click
 
+from bitvm_bridge import keyring
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.keys import Role, parse_address
 from bitvm_bridge.params import Network
@@ -57,7 +58,7 @@ def _destination(app: App, to: str) -> bytes:
     if to not in [str(role) for role in WALLETS]:
         return parse_address(to, app.network, "--to")
     with app.store() as store:
-        return wallet_script(store.seed(Role(to), DEFAULT_NAME).wallet_key().xonly)
+        return wallet_script(keyring.wallet_key(store, Role(to), DEFAULT_NAME).xonly)
 
 
 def read_transactions(file: str) -> list[Transaction]:
@@ -92,8 +93,8 @@ def balance(app: App) -> None:
     rows: list[dict[str, str | int]] = []
     with app.store() as store, app.node() as chain:
         for role in WALLETS:
-            for name in store.seed_names(role):
-                coins = Wallet(store.seed(role, name).wallet_key(), chain, fee_rate=1.0).coins()
+            for name in keyring.names(store, role):
+                coins = Wallet(keyring.wallet_key(store, role, name), chain, fee_rate=1.0).coins()
                 rows.append(
                     {"role": role, "name": name, "coins": len(coins), "sat": sum(c.output.amount for c in coins)}
                 )

@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from bitvm_bridge import actions, records
+from bitvm_bridge import actions, keyring, records, unsigned
 from bitvm_bridge.dispute import assertion as asserting
 from bitvm_bridge.errors import BadInput
-from bitvm_bridge.keys import SEED_SIZE, Role
+from bitvm_bridge.keys import SEED_SIZE, Role, SecretKey
 from bitvm_bridge.linter import check
 from bitvm_bridge.params import Network
 from bitvm_bridge.program import Program
@@ -18,8 +18,9 @@ from bitvm_bridge.roles import presigned
 from bitvm_bridge.roles.withdrawer import Withdrawal
 from bitvm_bridge.setup import InstanceSetup, bind
 from bitvm_bridge.store import Store
+from bitvm_bridge.wallet import Prepared
 from cli import lies as lying
-from cli.app import App, read_file, with_app
+from cli.app import STDOUT, App, read_file, with_app, write_file
 from cli.disputed import (
     document_for,
     load_bundle,
@@ -30,7 +31,7 @@ from cli.disputed import (
     take_program,
 )
 from cli.keys import add_key_commands, name_option
-from cli.sending import finish, open_wallet, rehearse, sending_options, take_sending
+from cli.sending import finish, open_wallet, rehearse, sending_options, show, take_sending
 
 
 @click.group()
@@ -77,7 +78,7 @@ def join(app: App, /, deposit: str, name: str, exit_number: int, **options: Any)
     with app.store() as store, app.node() as node:
         setup = records.load_deposit(store, deposit)
         seed = store.seed(Role.OPERATOR, name)
-        owner = bind(setup, seed.wallet_key().xonly, spec, exit_number)
+        owner = bind(setup, keyring.wallet_key(store, Role.OPERATOR, name).xonly, spec, exit_number)
         wallet = open_wallet(app, store, node, Role.OPERATOR, name, sending, owner, "ClaimFunding")
         records.refuse_second(store, node, owner, "ClaimFunding")
         prepared, instance = role.claim_funding(wallet, setup, spec, seed.winternitz_seed(), exit_number)
@@ -85,9 +86,38 @@ def join(app: App, /, deposit: str, name: str, exit_number: int, **options: Any)
 
         def keep() -> None:
             records.save_instance(store, instance, replace=True)
-            store.put(records.CHALLENGE, instance.id, role.sign_challenge(instance, wallet.key))
+            if isinstance(wallet.key, SecretKey):
+                store.put(records.CHALLENGE, instance.id, role.sign_challenge(instance, wallet.key))
+            else:
+                store.delete(records.CHALLENGE, instance.id)
 
         finish(app, store, node, sending, instance.id, prepared, keep=keep, instance=instance.id.hex())
+
+
+@operator.command("sign-challenge")
+@click.argument("instance")
+@click.option("--psbt-out", default="-", metavar="FILE", help="What the wallet must sign, in base64 [-].")
+@with_app
+def sign_challenge(app: App, instance: str, psbt_out: str) -> None:
+    """Write the half of Challenge that you must sign.
+
+    Only where another wallet holds your key: it lets anyone challenge INSTANCE, and the committee signs nothing before
+    `psbt finish` has it. It is signed SINGLE|ANYONECANPAY, which Bitcoin Core has to be told.
+
+    \b
+    bitvm-bridge operator sign-challenge INSTANCE --psbt-out challenge.psbt
+    bitcoin-cli walletprocesspsbt "$(cat challenge.psbt)" true "SINGLE|ANYONECANPAY"
+    """
+    with app.store() as store:
+        setup = load_instance(store, instance)
+        prepared = Prepared(records.CHALLENGE, role.unsigned_challenge(setup))
+        key = unsigned.signer(store, prepared)
+        unsigned.hold(store, unsigned.Unsigned(setup.id, key.xonly, prepared))
+    (question,) = unsigned.questions(prepared, key)
+    document = {"instance": setup.id.hex(), "signer": key.xonly.hex()}
+    if psbt_out != STDOUT:
+        write_file(psbt_out, question.to_base64().encode() + b"\n")
+    show(app, document, psbt_out, "psbt", [question.to_base64()])
 
 
 @operator.command("peg-out")
@@ -250,5 +280,5 @@ def _own_instance(store: Store, instance: str, name: str) -> InstanceSetup:
 
 
 def _check_owner(store: Store, setup: InstanceSetup, name: str) -> None:
-    if store.seed(Role.OPERATOR, name).wallet_key().xonly != setup.operator:
+    if keyring.wallet_key(store, Role.OPERATOR, name).xonly != setup.operator:
         raise BadInput("--name", name, f"the operator of instance {setup.id.hex()[:12]}")

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from bitvm_bridge import actions, policy, records
+from bitvm_bridge import actions, records, unsigned
 from bitvm_bridge.chain.node import Node, Verdict
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.fees import check_fee_rate
@@ -27,15 +27,27 @@ class Sending:
     dry_run: bool
     out: str | None
     fee_rate: float | None
+    psbt_out: str | None = None
 
     def __post_init__(self) -> None:
         if self.broadcast and self.dry_run:
             raise click.UsageError("--broadcast and --dry-run exclude each other")
 
+    def check_is_question(self) -> None:
+        """Raises BadInput for what only a signed transaction can be asked to do."""
+        for option, given in (("--broadcast", self.broadcast), ("--out", self.out is not None)):
+            if given:
+                raise BadInput(option, "given", "used before another wallet has signed; `psbt finish` takes it then")
+
 
 def sending_options(command: F) -> F:
-    """--broadcast, --dry-run, --out and --fee-rate."""
+    """--broadcast, --dry-run, --out, --fee-rate and --psbt-out."""
     for option in (
+        click.option(
+            "--psbt-out",
+            metavar="FILE",
+            help="Where another wallet holds the key: what it must sign, in base64, a line for each PSBT [-].",
+        ),
         click.option("--fee-rate", type=float, metavar="SAT/VB", help="Fee rate [that of --fee-source]."),
         click.option(
             "--out",
@@ -51,7 +63,7 @@ def sending_options(command: F) -> F:
 
 def take_sending(options: dict[str, Any]) -> Sending:
     """The sending options out of a command's options."""
-    return Sending(*(options.pop(name) for name in ("broadcast", "dry_run", "out", "fee_rate")))
+    return Sending(*(options.pop(name) for name in ("broadcast", "dry_run", "out", "fee_rate", "psbt_out")))
 
 
 def open_wallet(
@@ -90,7 +102,15 @@ def finish(
     are there all or none. `verdict` stands for the node's where that was not asked. What is too heavy to relay is
     mined directly on regtest. Raises NodeRejected, or BridgeError where only a miner could take it, when it was to be
     sent.
+
+    Where the signatures of another wallet are missing, the transaction is kept until they are there, and written as
+    PSBTs.
     """
+    if verdict is None and unsigned.is_unsigned(prepared):
+        _hand_over(app, store, sending, owner, prepared, keep, more)
+        return
+    if sending.psbt_out is not None:
+        raise BadInput("--psbt-out", sending.psbt_out, "used here: the key is in this data directory and has signed")
     verdict = verdict or actions.judge(prepared, node)
     if sending.broadcast:
         actions.refuse_unsendable(prepared, node, verdict)
@@ -110,12 +130,39 @@ def rehearse(app: App, store: Store, node: Node, sending: Sending, owner: bytes,
     """Report a transaction whose size is final but whose signatures are placeholders. Raises BadInput for --out."""
     if sending.out is not None:
         raise BadInput("--out", sending.out, "used with --dry-run here: nothing is signed that could be written")
-    if prepared.child is None:
-        broken = policy.check(prepared.tx, prepared.parent.spent)
-    else:
-        broken = policy.check_package(prepared.tx, prepared.parent.spent, prepared.child.tx, prepared.child.spent)
-    verdict = Verdict(not broken, "; ".join(broken) or "standard; not signed in a dry run, so no script was run")
+    verdict = actions.judge_by_rules(prepared)
+    verdict = Verdict(verdict.allowed, verdict.reason or "standard; not signed in a dry run, so no script was run")
     finish(app, store, node, sending, owner, prepared, verdict=verdict)
+
+
+def _hand_over(
+    app: App,
+    store: Store,
+    sending: Sending,
+    owner: bytes,
+    prepared: Prepared,
+    keep: Callable[[], None] | None,
+    more: dict[str, str],
+) -> None:
+    """Write what another wallet must sign, and keep the transaction until it has."""
+    sending.check_is_question()
+    key = unsigned.signer(store, prepared)
+    texts = [question.to_base64() for question in unsigned.questions(prepared, key)]
+    out = sending.psbt_out or STDOUT
+    with _output(out, texts):
+        if not sending.dry_run:
+            with store.transaction():
+                if keep is not None:
+                    keep()
+                unsigned.hold(store, unsigned.Unsigned(owner, key.xonly, prepared))
+    verdict = actions.judge_by_rules(prepared)
+    verdict = Verdict(verdict.allowed, verdict.reason or "standard; no script was run before it is signed")
+    document = describe(prepared, verdict) | more | {"broadcast": False, "signer": key.xonly.hex()}
+    show(app, document, out, "psbt", texts)
+    if sending.dry_run:
+        say("nothing kept (--dry-run)")
+    else:
+        say("not signed; have the wallet sign it, then `psbt finish FILE`")
 
 
 def _output(out: str | None, raw: list[str]) -> AbstractContextManager[None]:
@@ -130,16 +177,21 @@ def _lines(raw: list[str]) -> bytes:
 
 def _report(app: App, sending: Sending, document: dict[str, Any], raw: list[str]) -> None:
     """The document on stdout; with `--out -` the raw transaction takes its place there."""
-    text = "\n".join(f"{name:<12} {_show(name, value, 'child' in document)}" for name, value in document.items())
-    if sending.out != STDOUT:
-        emit(app, document, text)
-    elif app.json:
-        emit(app, document | {"raw": raw}, text)
-    else:
-        say(text)
-        click.echo(_lines(raw), nl=False)
+    show(app, document, sending.out, "raw", raw)
     if not sending.broadcast:
         say("not sent" + (", and nothing kept (--dry-run)" if sending.dry_run else "; --broadcast sends it"))
+
+
+def show(app: App, document: dict[str, Any], out: str | None, name: str, lines: list[str]) -> None:
+    """A report on stdout; what is written to `-` takes its place there, or stands in the document under a name."""
+    text = "\n".join(f"{key:<12} {_show(key, value, 'child' in document)}" for key, value in document.items())
+    if out != STDOUT:
+        emit(app, document, text)
+    elif app.json:
+        emit(app, document | {name: lines}, text)
+    else:
+        say(text)
+        click.echo(_lines(lines), nl=False)
 
 
 UNITS: Final = {"vsize": "vB", "weight": "WU", "fee": "sat", "child_vsize": "vB", "child_weight": "WU"}

@@ -232,7 +232,9 @@ def set_up(stage: Stage) -> Bundle:
     stage.confirm(prepared, "the operator sets its claim coin aside")
     check(setup.graph)
     signatures = sign_together(signers(stage, deposited), committee.bundle_digests(setup))
-    bundle = committee.assemble(setup, signatures, operator.sign_challenge(setup, wallet.key))
+    bundle = committee.assemble(
+        setup, signatures, operator.sign_challenge(setup, stage.seeds[Role.OPERATOR].wallet_key())
+    )
     peg_in = sign_together(signers(stage, deposited), committee.peg_in_digest(deposited, [bundle]))
     stage.confirm(
         depositor.peg_in(stage.wallets[Role.DEPOSITOR], deposited, peg_in["PegIn.deposit"]),
@@ -245,7 +247,9 @@ def pay_out(stage: Stage, setup: InstanceSetup) -> None:
     """A user withdraws on the second layer; the operator pays it from its own coins, less its fee."""
     wallet = stage.wallets[Role.WITHDRAWER]
     amount = stage.params.peg_in * 99 // 100
-    withdrawal = withdrawer.request(wallet.key, wallet.coins()[0], amount, wallet.script_pubkey)
+    withdrawal = withdrawer.request(
+        stage.seeds[Role.WITHDRAWER].wallet_key(), wallet.coins()[0], amount, wallet.script_pubkey
+    )
     stage.confirm(
         operator.peg_out(stage.wallets[Role.OPERATOR], setup, withdrawal), "the operator pays the withdrawing user"
     )

@@ -2,11 +2,13 @@
 
 import click
 
+from bitvm_bridge import keyring
+from bitvm_bridge.chain.node import Utxo
 from bitvm_bridge.errors import BridgeError
-from bitvm_bridge.keys import Role, parse_address
+from bitvm_bridge.keys import ExternalKey, Role, WalletKey, parse_address
 from bitvm_bridge.roles import withdrawer as role
 from bitvm_bridge.wallet import Wallet
-from cli.app import STDOUT, App, emit, with_app, write_file
+from cli.app import STDOUT, App, emit, say, with_app, write_file
 from cli.keys import add_key_commands, name_option
 
 
@@ -33,15 +35,24 @@ def request(app: App, name: str, amount: int, to: str | None, out: str) -> None:
     """Sign your half of a PegOut.
 
     It is a PSBT: one coin of yours, signed SINGLE|ANYONECANPAY, for an output that is worth the coin and the amount.
-    Any coin will do, its value comes back to you. Hand the PSBT to an operator.
+    Any coin will do, its value comes back to you. Hand the PSBT to an operator. Where another wallet holds your key, it
+    must sign the PSBT first.
     """
     with app.store() as store, app.node() as node:
-        wallet = Wallet(store.seed(Role.WITHDRAWER, name).wallet_key(), node, fee_rate=1.0)
+        wallet = Wallet(keyring.wallet_key(store, Role.WITHDRAWER, name), node, fee_rate=1.0)
         script = wallet.script_pubkey if to is None else parse_address(to, app.network, "--to")
         coins = wallet.coins()
         if not coins:
             raise BridgeError(f"withdrawer {name!r}: no coin to sign with; any will do, its value comes back")
-        psbt = role.request(wallet.key, coins[-1], amount, script).to_psbt()
+        psbt = _half(wallet.key, coins[-1], amount, script)
     if out != STDOUT:
         write_file(out, psbt.encode() + b"\n")
     emit(app, {"psbt": psbt, "amount": amount}, psbt if out == STDOUT else f"wrote {out}")
+
+
+def _half(key: WalletKey, coin: Utxo, amount: int, script: bytes) -> str:
+    """Signed, or where another wallet holds the key, as that must sign it."""
+    if isinstance(key, ExternalKey):
+        say("not signed; have the wallet sign it SINGLE|ANYONECANPAY, then hand it to an operator")
+        return role.question(key, coin, amount, script).to_base64()
+    return role.request(key, coin, amount, script).to_psbt()

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from bitvm_bridge import secp
 from bitvm_bridge.errors import VerificationFailed
-from bitvm_bridge.keys import SIGNATURE_PLACEHOLDER, SecretKey
+from bitvm_bridge.keys import SIGNATURE_PLACEHOLDER, WalletKey
 from bitvm_bridge.protocol import Request, connectors
 from bitvm_bridge.protocol.instance import Deposit
 from bitvm_bridge.setup import DepositSetup
@@ -17,10 +17,10 @@ def deposit(wallet: Wallet, request: Request, committee: Committee) -> tuple[Pre
     """PegInDeposit, and the deposit it makes: output 0."""
     connector = connectors.deposit(Deposit(request, committee.key))
     funded = wallet.pay([TxOut(connector.amount, connector.script_pubkey)])
-    return Prepared("PegInDeposit", funded), DepositSetup(request, committee, funded.tx.outpoint(0))
+    return Prepared("PegInDeposit", funded, makes=(connector,)), DepositSetup(request, committee, funded.tx.outpoint(0))
 
 
-def refund(wallet: Wallet, setup: DepositSetup, key: SecretKey) -> Prepared:
+def refund(wallet: Wallet, setup: DepositSetup, key: WalletKey) -> Prepared:
     """PegInRefund: valid `refund_delay` blocks after the deposit confirmed, while PegIn has not."""
     declared = setup.graph["PegInRefund"]
     (entry,) = declared.inputs

@@ -57,6 +57,14 @@ def sign_challenge(setup: InstanceSetup, key: SecretKey) -> bytes:
     return key.sign(setup.graph["Challenge"].digest("challenge"))
 
 
+def unsigned_challenge(setup: InstanceSetup) -> Funded:
+    """The fixed half of Challenge with room for that signature, for an operator whose key another wallet holds."""
+    declared = setup.graph["Challenge"]
+    entry = declared.inputs[declared.index("challenge")]
+    room = entry.witness([entry.sighash.append_to(SIGNATURE_PLACEHOLDER)])
+    return Funded(declared.tx.with_witness(0, room), tuple(declared.spent))
+
+
 def kick_off(wallet: Wallet, setup: InstanceSetup) -> Prepared:
     """KickOff with the child that pays for it."""
     declared = setup.graph["KickOff"]

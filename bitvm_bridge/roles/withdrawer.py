@@ -3,26 +3,29 @@
 The payout gives the withdrawer its coin back on top of the amount that it asked for, so any coin will do.
 """
 
-from base64 import b64decode, b64encode
-from binascii import Error as Base64Error
 from dataclasses import dataclass
 from typing import Final
 
-from embit.base import EmbitError
-from embit.psbt import PSBT
-from embit.script import Script
-from embit.transaction import TransactionOutput
-
-from bitvm_bridge import secp
+from bitvm_bridge import external, psbt, secp
 from bitvm_bridge.chain.node import Utxo
 from bitvm_bridge.errors import BadInput
-from bitvm_bridge.keys import SecretKey
+from bitvm_bridge.keys import ExternalKey, SecretKey
 from bitvm_bridge.params import DUST
+from bitvm_bridge.psbt import Psbt
 from bitvm_bridge.taproot import SigHash, sighash
-from bitvm_bridge.transaction import MAX_MONEY, SEQUENCE_RBF, OutPoint, Transaction, TxIn, TxOut
+from bitvm_bridge.transaction import (
+    MAX_MONEY,
+    SEQUENCE_RBF,
+    Malformed,
+    OutPoint,
+    Reader,
+    Transaction,
+    TxIn,
+    TxOut,
+)
+from bitvm_bridge.wallet import Funded
 
-TAP_KEY_SIG: Final = b"\x13"
-"""PSBT_IN_TAP_KEY_SIG (BIP371), which embit carries as an unknown field."""
+PSBT_FIELD: Final = "withdrawal PSBT"
 
 
 @dataclass(frozen=True)
@@ -54,29 +57,32 @@ class Withdrawal:
 
     def to_psbt(self) -> str:
         """As a PSBT (BIP174, BIP371) in base64."""
-        tx = Transaction(2, (TxIn(self.coin, SEQUENCE_RBF),), (self.payout,))
-        psbt = PSBT.parse(_unsigned_psbt(tx))
-        psbt.inputs[0].witness_utxo = TransactionOutput(self.spent.amount, Script(self.spent.script_pubkey))
-        psbt.inputs[0].sighash_type = int(SigHash.SINGLE_ANYONECANPAY)
-        psbt.inputs[0].unknown[TAP_KEY_SIG] = SigHash.SINGLE_ANYONECANPAY.append_to(self.signature)
-        return b64encode(psbt.serialize()).decode()
+        signature = SigHash.SINGLE_ANYONECANPAY.append_to(self.signature)
+        fields = {
+            psbt.WITNESS_UTXO: self.spent.serialize(),
+            psbt.SIGHASH_TYPE: int(SigHash.SINGLE_ANYONECANPAY).to_bytes(4, "little"),
+            psbt.TAP_KEY_SIG: signature,
+        }
+        return Psbt(_half(self.coin, self.payout), (fields,), ({},)).to_base64()
 
     @classmethod
     def from_psbt(cls, text: str) -> "Withdrawal":
-        """Inverse of `to_psbt`. Raises BadInput for anything else, a truncated PSBT included."""
-        psbt = _parse(text)
-        if len(psbt.inputs) != 1 or len(psbt.outputs) != 1:
-            shape = f"{len(psbt.inputs)} inputs, {len(psbt.outputs)} outputs"
-            raise BadInput("withdrawal PSBT", shape, "one input and one output")
-        scope, tx = psbt.inputs[0], Transaction.parse(psbt.tx.serialize(), "withdrawal PSBT")
-        if scope.witness_utxo is None or TAP_KEY_SIG not in scope.unknown:
-            raise BadInput("withdrawal PSBT", text, "one with a witness UTXO and a taproot key signature")
-        signature = scope.unknown[TAP_KEY_SIG]
-        if len(signature) != 65 or signature[-1] != SigHash.SINGLE_ANYONECANPAY or tx.version != 2:
-            raise BadInput("withdrawal PSBT", text, "a version 2 transaction signed SINGLE|ANYONECANPAY")
+        """Inverse of `to_psbt`, finalised or not, of version 2 too. Raises BadInput for anything else."""
+        found = Psbt.parse(text.encode(), PSBT_FIELD)
+        tx = found.tx
+        if len(tx.inputs) != 1 or len(tx.outputs) != 1:
+            shape = f"{len(tx.inputs)} inputs, {len(tx.outputs)} outputs"
+            raise BadInput(PSBT_FIELD, shape, "one input and one output")
         if tx.inputs[0].sequence != SEQUENCE_RBF or tx.lock_time:
-            raise BadInput("withdrawal PSBT", text, f"sequence {SEQUENCE_RBF:#x} and no lock time")
-        spent = TxOut(scope.witness_utxo.value, scope.witness_utxo.script_pubkey.data)
+            raise BadInput(PSBT_FIELD, text, f"sequence {SEQUENCE_RBF:#x} and no lock time")
+        try:
+            spent = Reader(found.inputs[0].get(psbt.WITNESS_UTXO, b"")).txout()
+            final = psbt.read_witness(found.inputs[0].get(psbt.FINAL_WITNESS, b"\x00"))
+        except Malformed:
+            raise BadInput(PSBT_FIELD, text, "one with a witness UTXO and a taproot key signature") from None
+        signature = found.inputs[0].get(psbt.TAP_KEY_SIG) or (final[0] if len(final) == 1 else b"")
+        if len(signature) != 65 or signature[-1] != SigHash.SINGLE_ANYONECANPAY or tx.version != 2:
+            raise BadInput(PSBT_FIELD, text, "a version 2 transaction signed SINGLE|ANYONECANPAY")
         return cls(tx.inputs[0].outpoint, spent, tx.outputs[0], signature[:64])
 
 
@@ -88,23 +94,24 @@ def request(key: SecretKey, coin: Utxo, amount: int, script_pubkey: bytes) -> Wi
     return Withdrawal(coin.outpoint, coin.output, payout, signature)
 
 
+def question(key: ExternalKey, coin: Utxo, amount: int, script_pubkey: bytes) -> Psbt:
+    """The same for a key that another wallet holds: once that has signed, it is the half that an operator takes."""
+    _check_amount(amount)
+    half = _half(coin.outpoint, TxOut(amount + coin.output.amount, script_pubkey))
+    room = SigHash.SINGLE_ANYONECANPAY.append_to(
+        key.sign_key_path(_digest(coin.outpoint, coin.output, half.outputs[0]))
+    )
+    return external.ask(Funded(half.with_witness(0, (room,)), (coin.output,)), key)
+
+
 def _check_amount(amount: int) -> None:
     if not DUST <= amount <= MAX_MONEY:
         raise BadInput("withdrawal amount", amount, f"from {DUST} to {MAX_MONEY:,} sat")
 
 
 def _digest(coin: OutPoint, spent: TxOut, payout: TxOut) -> bytes:
-    tx = Transaction(2, (TxIn(coin, SEQUENCE_RBF),), (payout,))
-    return sighash(tx, 0, [spent], SigHash.SINGLE_ANYONECANPAY)
+    return sighash(_half(coin, payout), 0, [spent], SigHash.SINGLE_ANYONECANPAY)
 
 
-def _unsigned_psbt(tx: Transaction) -> bytes:
-    raw = tx.serialize_base()
-    return b"psbt\xff\x01\x00" + bytes([len(raw)]) + raw + b"\x00" * 3
-
-
-def _parse(text: str) -> PSBT:
-    try:
-        return PSBT.parse(b64decode(text.strip(), validate=True))
-    except (Base64Error, EmbitError, ValueError, KeyError, IndexError, RuntimeError) as error:
-        raise BadInput("withdrawal PSBT", text, f"a PSBT in base64 ({error or type(error).__name__})") from None
+def _half(coin: OutPoint, payout: TxOut) -> Transaction:
+    return Transaction(2, (TxIn(coin, SEQUENCE_RBF),), (payout,))

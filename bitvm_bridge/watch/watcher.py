@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from bitvm_bridge import keyring
 from bitvm_bridge.chain.node import Node
 from bitvm_bridge.errors import BridgeError, NodeUnreachable, VerificationFailed
 from bitvm_bridge.fees import FeePolicy
@@ -73,7 +74,7 @@ class Watcher:
         self._height = -1
         self._key = b""
         if settings.role is not Role.COMMITTEE:
-            self._key = store.seed(settings.role, settings.name).wallet_key().xonly
+            self._key = keyring.signing_key(store, settings.role, settings.name).xonly
 
     def look(self, node: Node) -> Look:
         """Read the chain to its tip and do what is due.

@@ -101,6 +101,7 @@ MAKERS = {
     "operator": {"join", "peg-out", "kick-off", "assert", "happy-take", "unhappy-take"},
     "committee": {"cooperative-payout"},
     "challenger": {"challenge", "assert-timeout", "disprove", "forfeit"},
+    "psbt": {"finish"},
 }
 NAMES = [
     "PegInDeposit",
