@@ -30,9 +30,8 @@ class ExternalDocument(Document, frozen=True):
 
 def add_seed(store: Store, name: str, seed: Seed) -> None:
     """Keep a seed. Raises BadInput where the name is taken, by an external key too."""
-    with store.transaction():
-        _check_free(store, seed.role, name)
-        store.add_seed(name, seed)
+    _check_free(store, seed.role, name)
+    store.add_seed(name, seed)
 
 
 def add_external(store: Store, role: Role, name: str, key: ExternalKey) -> None:
@@ -42,11 +41,10 @@ def add_external(store: Store, role: Role, name: str, key: ExternalKey) -> None:
     name is taken.
     """
     document = ExternalDocument(key.xonly.hex(), key.origin.fingerprint.hex(), list(key.origin.path))
-    with store.transaction():
-        _check_free(store, role, name)
-        if role is Role.OPERATOR:
-            store.add_seed(name, Seed.generate(role))
-        store.put(EXTERNAL, _id(role, name), encode(document))
+    _check_free(store, role, name)
+    if role is Role.OPERATOR:
+        store.add_seed(name, Seed.generate(role))
+    store.put(EXTERNAL, _id(role, name), encode(document))
 
 
 def wallet_key(store: Store, role: Role, name: str) -> WalletKey:

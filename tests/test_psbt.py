@@ -286,7 +286,7 @@ def test_what_version_2_may_not_say() -> None:
         ),
     ):
         assert changed != raw
-        with pytest.raises(BadInput, match=rf"is not a PSBT \({reason}\)$"):
+        with pytest.raises(BadInput, match=rf"is not a PSBT in base64 or binary \({reason}\)$"):
             Psbt.parse(changed)
 
 
@@ -298,13 +298,13 @@ def test_a_signed_transaction_inside_is_refused() -> None:
         (raw[:-1], r"a transaction \(truncated.*\)"),
     ):
         text = psbt.MAGIC + b"\x01\x00" + compact_size(len(inside)) + inside + b"\x00" * 5
-        with pytest.raises(BadInput, match=rf"is not a PSBT \({reason}\)$"):
+        with pytest.raises(BadInput, match=rf"is not a PSBT in base64 or binary \({reason}\)$"):
             Psbt.parse(text)
 
 
 @pytest.mark.parametrize("raw", [b"", b"psbt", b"cHNidP8=", b"70736274ff", b"\xff" * 9, "üß".encode()])
 def test_no_psbt(raw: bytes) -> None:
-    with pytest.raises(BadInput, match=r"^file: .* is not a PSBT \("):
+    with pytest.raises(BadInput, match=r"^file: .* is not a PSBT in base64 or binary \("):
         Psbt.parse(raw, "file")
 
 
