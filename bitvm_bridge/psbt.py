@@ -61,7 +61,8 @@ class Psbt:
         try:
             return cls._parse(Reader(raw if raw.startswith(MAGIC) else b64decode(raw.strip(), validate=True)))
         except (Malformed, Base64Error) as error:
-            raise BadInput(field, raw.decode("ascii", "replace").strip(), f"a PSBT in base64 or binary ({error})") from None
+            shown = raw.decode("ascii", "replace").strip()
+            raise BadInput(field, shown, f"a PSBT in base64 or binary ({error})") from None
 
     @classmethod
     def _parse(cls, reader: Reader) -> Self:
