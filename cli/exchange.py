@@ -55,7 +55,7 @@ def exchange() -> None:
 @name_option
 @with_app
 def identity(app: App, label: str, role: str, name: str) -> None:
-    """Print the entry of a roster for one of your keys, under the name LABEL.
+    """Print your entry of a roster, under the name LABEL.
 
     It holds the key that signs what you say; that key owns no coins.
     """
@@ -68,7 +68,7 @@ def identity(app: App, label: str, role: str, name: str) -> None:
 @click.argument("files", nargs=-1, required=True)
 @with_app
 def roster(app: App, files: tuple[str, ...]) -> None:
-    """Put the entries in FILES together: a roster, the same for everyone."""
+    """Put the entries in FILES together, for everyone."""
     del app
     entries = [decode(read_file(path, "roster entry"), PartyDocument, f"roster entry {path}") for path in files]
     click.echo(Roster.of_parties(map(Participant.from_document, entries)).to_json().decode().rstrip())
@@ -128,7 +128,7 @@ def run(
     join: bool,
     **options: Any,
 ) -> None:
-    """Take your part in every set-up, until all deposits are confirmed.
+    """Take your part until all deposits are confirmed.
 
     A member says its key, signs every graph that passes all checks, and PegIn last of all, when the deposit is on its
     node. An operator with --join sets a claim coin aside for every exit and offers its instance. The depositor pays,
