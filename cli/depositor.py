@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from bitvm_bridge import keyring, records
+from bitvm_bridge.descriptors import describe
 from bitvm_bridge.documents import from_hex
 from bitvm_bridge.keys import Role
 from bitvm_bridge.params import Network, Params
@@ -12,6 +13,7 @@ from bitvm_bridge.protocol import Request
 from bitvm_bridge.roles import depositor as role
 from cli.app import App, say, with_app
 from cli.committee import members_for
+from cli.described import emit_descriptors
 from cli.keys import add_key_commands, name_option
 from cli.sending import finish, open_wallet, sending_options, take_sending
 from cli.table import Table, emit_rows
@@ -127,6 +129,19 @@ def refund(app: App, /, deposit: str, name: str, **options: Any) -> None:
         setup = records.load_deposit(store, deposit)
         wallet = open_wallet(app, store, node, Role.DEPOSITOR, name, sending, setup.request.id, "PegInRefund")
         finish(app, store, node, sending, setup.request.id, role.refund(wallet, setup, wallet.key))
+
+
+@depositor.command("descriptors")
+@click.argument("deposit")
+@with_app
+def show_descriptors(app: App, deposit: str) -> None:
+    """Show the descriptor of every address of DEPOSIT.
+
+    For a wallet to watch; where the leaves are miniscript, for one with a key to spend.
+    """
+    with app.store() as store:
+        setup = records.load_deposit(store, deposit)
+    emit_descriptors(app, {"deposit": setup.request.id.hex()}, describe(setup.graph))
 
 
 @depositor.command("list")

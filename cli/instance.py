@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from bitvm_bridge import records
+from bitvm_bridge.descriptors import describe
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.graph import GraphTx
 from bitvm_bridge.linter import lint, signed_vsize
@@ -12,6 +13,7 @@ from bitvm_bridge.protocol.template import ANY_LEAF
 from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.status import Status, status
 from cli.app import STDOUT, App, emit, read_file, say, with_app, write_file
+from cli.described import emit_descriptors
 from cli.disputed import compiling, load_bundle, load_instance, short_name
 from cli.picture import draw
 from cli.table import Table, emit_rows
@@ -115,6 +117,20 @@ def graph(app: App, instance: str) -> None:
         setup = load_instance(store, instance)
     picture = draw(setup.graph)
     emit(app, {"instance": setup.id.hex(), "mermaid": picture}, picture)
+
+
+@instance.command("descriptors")
+@click.argument("instance")
+@with_app
+def show_descriptors(app: App, instance: str) -> None:
+    """Show the descriptor of every address of INSTANCE.
+
+    For a wallet to watch; where the leaves are miniscript, for one with a key to spend. Outputs that only carry data
+    have none.
+    """
+    with app.store() as store:
+        setup = load_instance(store, instance)
+    emit_descriptors(app, {"instance": setup.id.hex()}, describe(setup.graph))
 
 
 @instance.command("status")

@@ -78,9 +78,15 @@ def disprove(instance: Instance) -> Connector:
 
 def sink(instance: Instance) -> bytes:
     """Where a burn share goes: the council's output, or an output that nobody can spend."""
+    council = council_sink(instance)
+    return OP_RETURN if council is None else council.script_pubkey
+
+
+def council_sink(instance: Instance) -> Connector | None:
+    """The output of a burn share that the council may spend, where there is one."""
     if (council := instance.params.council) is None:
-        return OP_RETURN
-    return Connector(instance.params.burn, (_council(council),)).script_pubkey
+        return None
+    return Connector(instance.params.burn, (_council(council),))
 
 
 def _council(council: Council) -> Leaf:
