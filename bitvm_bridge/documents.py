@@ -17,7 +17,7 @@ def decode(raw: bytes | str, kind: type[T], field: str) -> T:
     """`raw` as a document of this kind. Raises BadInput with the path of the first field that is wrong."""
     try:
         return msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         shown = raw if isinstance(raw, str) else raw[:100].decode(errors="replace")
         raise BadInput(field, " ".join(shown.split()), f"a valid document: {error}") from None
 

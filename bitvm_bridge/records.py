@@ -91,10 +91,11 @@ def load_deposit(store: Store, prefix: str) -> DepositSetup:
     return DepositSetup.from_document(decode(find(store, DEPOSIT, prefix).raw, DepositDocument, DEPOSIT))
 
 
-def save_instance(store: Store, setup: InstanceSetup, *, replace: bool = False) -> None:
-    """Keep an instance under its id, and set its claim coin aside; `replace` allows another coin until it is signed.
+def save_instance(store: Store, setup: InstanceSetup, *, replace: bool = False, is_own: bool = True) -> None:
+    """Keep an instance under its id; `replace` allows another claim coin until it is signed.
 
-    Raises BridgeError where it is known with another claim coin, or where the coin is another instance's.
+    The claim coin of an own instance is set aside; what others claim to be their coin is not. Raises BridgeError where
+    it is known with another claim coin, or where the coin is another instance's.
     """
     raw, name = setup.to_json(), setup.id.hex()[:12]
     replaceable = replace and store.get(BUNDLE, setup.id) is None
@@ -103,7 +104,8 @@ def save_instance(store: Store, setup: InstanceSetup, *, replace: bool = False) 
     with store.transaction():
         if replaceable:
             store.release_coins(f"the claim of instance {name}")
-        store.reserve_coin(setup.claim, f"the claim of instance {name}")
+        if is_own:
+            store.reserve_coin(setup.claim, f"the claim of instance {name}")
         store.put(INSTANCE, setup.id, raw)
 
 

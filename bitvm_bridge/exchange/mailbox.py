@@ -1,6 +1,7 @@
 """How envelopes travel: a place where everyone puts its own and finds the others'."""
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -56,13 +57,13 @@ class Folder:
         self._read: dict[str, tuple[int, int]] = {}
 
     def put(self, envelope: Envelope) -> None:
-        """Raises BridgeError where the folder does not take it."""
-        target = self.path / file_name(envelope)
-        if target.exists():
-            return
+        """A file that was cut short is replaced. Raises BridgeError where the folder does not take it."""
+        target, raw = self.path / file_name(envelope), envelope.to_json()
         try:
+            if target.is_file() and target.stat().st_size == len(raw):
+                return
             with tempfile.NamedTemporaryFile(dir=self.path, suffix=".part", delete=False) as part:
-                part.write(envelope.to_json())
+                part.write(raw)
                 part.flush()
                 os.fsync(part.fileno())
             Path(part.name).replace(target)
@@ -81,14 +82,17 @@ class Folder:
         return Post(found, refused, "")
 
     def _changed(self) -> Iterator[Path]:
+        """Regular files alone: to open a pipe would wait for somebody to write to it."""
         try:
-            paths = sorted(self.path.glob(f"*{SUFFIX}"))
+            names = sorted(name for name in os.listdir(self.path) if name.endswith(SUFFIX))
         except OSError as error:
             raise BridgeError(f"exchange: cannot read {self.path} ({error.strerror})") from None
-        for path in paths:
+        for path in (self.path / name for name in names):
             try:
                 found = path.stat()
-            except FileNotFoundError:
+            except OSError:
+                continue
+            if not stat.S_ISREG(found.st_mode):
                 continue
             seen = (found.st_mtime_ns, found.st_size)
             if self._read.get(path.name) != seen:

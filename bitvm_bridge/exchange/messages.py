@@ -10,6 +10,7 @@ from bitvm_bridge.errors import BadInput
 from bitvm_bridge.exchange.envelope import Envelope
 from bitvm_bridge.keys import Role
 from bitvm_bridge.setup import InstanceDocument
+from bitvm_bridge.taproot import tagged_hash
 
 REQUEST: Final = "request"
 MEMBER: Final = "member"
@@ -21,7 +22,9 @@ CONFIRM_NONCES: Final = "confirm-nonces"
 CONFIRM_PARTIALS: Final = "confirm-partials"
 NONCE_SIZE: Final = 66
 PARTIAL_SIZE: Final = 32
-MAX_ATTEMPT: Final = 1_000_000
+MAX_SAID: Final = 100
+"""envelopes of one author and kind in one session."""
+MAX_ATTEMPT: Final = MAX_SAID
 
 
 class RequestBody(Document, frozen=True):
@@ -34,9 +37,11 @@ class RequestBody(Document, frozen=True):
 
 
 class MemberBody(Document, frozen=True):
-    """A member's compressed key for the deposit."""
+    """A member's compressed key for the deposit, and that key's signature of `key_claim`: nobody passes off another's
+    key as its own."""
 
     key: str
+    proof: str
 
 
 class DepositBody(Document, frozen=True):
@@ -54,7 +59,7 @@ class OfferBody(Document, frozen=True):
 
 
 class NoncesBody(Document, frozen=True):
-    """A member's public nonces by label, for an attempt; a higher one replaces a lower one."""
+    """A member's public nonces by label, for an attempt; the next one begins where this one cannot end."""
 
     attempt: int
     nonces: dict[str, str]
@@ -78,8 +83,11 @@ BODIES: Final[Mapping[str, tuple[Role, type[Document]]]] = {
     CONFIRM_PARTIALS: (Role.COMMITTEE, PartialsBody),
 }
 """Kind → who says it, and the document in it."""
-SAID_ONCE: Final = frozenset((REQUEST, MEMBER, DEPOSIT, OFFER))
-"""Kinds of which an author says one in a session; another one is a contradiction."""
+
+
+def key_claim(request_id: bytes, identity: bytes) -> bytes:
+    """32 bytes that the key of a member for a deposit signs for the identity that uses it."""
+    return tagged_hash("BitVMBridge/member", request_id, identity)
 
 
 def body(envelope: Envelope) -> Document:

@@ -23,6 +23,7 @@ from bitvm_bridge.exchange.messages import (
     NoncesBody,
     OfferBody,
     RequestBody,
+    key_claim,
 )
 from bitvm_bridge.exchange.roster import Participant, Roster
 from bitvm_bridge.exchange.sessions import Asked, DepositSession, Offered
@@ -115,10 +116,8 @@ class Party:
         """Say and do all that is due now; False where there was nothing new to say."""
         said = 0
         totals = [Progress()]
-        for fault in self.board.contradictions():
-            self.faults.setdefault(fault)
         for session, author in self.board.sessions(REQUEST):
-            deposit = DepositSession(self.board, session, author, self._network, self._read)
+            deposit = DepositSession(self.board, session, author, self._network, self._read, self._is_signed)
             said += sum(1 for _ in self._advance(deposit, totals))
             self.faults.update(dict.fromkeys(deposit.faults))
         self.progress = Progress(*(sum(values) for values in zip(*map(_counts, totals), strict=True)))
@@ -131,8 +130,7 @@ class Party:
         yield from self._join_in(asked, deposit)
         expected = asked.expected
         signed: dict[tuple[bytes, int], Bundle] = {}
-        if deposit.setup is not None:
-            records.save_deposit(self._store, deposit.setup)
+        if deposit.setup is not None and self._keep_deposit(deposit.setup, deposit):
             yield from self._offer(asked, deposit.setup, deposit)
             for offered in list(deposit.offers()):
                 bundle = yield from self._sign(offered, deposit)
@@ -145,7 +143,9 @@ class Party:
     def _join_in(self, asked: Asked, deposit: DepositSession) -> Iterator[None]:
         """A member says its key, the depositor makes the deposit."""
         if self.me.role is Role.COMMITTEE and not self.board.said(deposit.id, MEMBER, self.me.key):
-            self._say(MEMBER, deposit.id, MemberBody(self._actor.member_key(asked.request).public.hex()))
+            key = self._actor.member_key(asked.request)
+            proof = key.sign(key_claim(deposit.id, self.me.key))
+            self._say(MEMBER, deposit.id, MemberBody(key.public.hex(), proof.hex()))
             yield
         is_mine = asked.author == self.me and not self.board.said(deposit.id, DEPOSIT, self.me.key)
         if is_mine and deposit.committee is not None:
@@ -173,9 +173,8 @@ class Party:
         if setup.id in self._bundles:
             return self._bundles[setup.id]
         if self._store.get(records.BUNDLE, setup.id) is None:
-            with self._store.transaction():
-                records.save_instance(self._store, setup)
-                self._store.put(records.CHALLENGE, setup.id, offered.challenge)
+            if not self._keep_instance(offered, deposit):
+                return None
             session = self._session(setup.id, GRAPH, setup.deposit.committee, role.bundle_digests(setup))
             yield from self._take_part(session, setup.deposit.request)
             deposit.faults += session.faults
@@ -184,6 +183,30 @@ class Party:
             records.save_bundle(self._store, role.assemble(setup, session.signatures, offered.challenge))
         self._bundles[setup.id] = records.load_bundle(self._store, setup.id.hex())
         return self._bundles[setup.id]
+
+    def _keep_deposit(self, setup: DepositSetup, deposit: DepositSession) -> bool:
+        """Record a deposit; False, with its author named, where the record is of another one."""
+        try:
+            records.save_deposit(self._store, setup)
+        except BridgeError as error:
+            deposit.faults.append(Fault(self._roster.name(deposit.author), deposit.id, str(error)))
+            return False
+        return True
+
+    def _keep_instance(self, offered: Offered, deposit: DepositSession) -> bool:
+        """Record an offer; False, with its author named, where the record is of another one."""
+        try:
+            with self._store.transaction():
+                records.save_instance(self._store, offered.setup, is_own=offered.author == self.me)
+                self._store.put(records.CHALLENGE, offered.setup.id, offered.challenge)
+        except BridgeError as error:
+            deposit.faults.append(Fault(offered.author.name, offered.setup.id, str(error)))
+            return False
+        return True
+
+    def _is_signed(self, setup: InstanceSetup) -> bool:
+        is_recorded = self._store.get(records.INSTANCE, setup.id) == setup.to_json()
+        return is_recorded and self._store.get(records.BUNDLE, setup.id) is not None
 
     def _confirm(self, setup: DepositSetup, bundles: list[Bundle], deposit: DepositSession) -> Iterator[None]:
         """Sign PegIn last of all."""

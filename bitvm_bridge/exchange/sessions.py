@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, TypeVar
 
+import msgspec
+
 from bitvm_bridge import secp
 from bitvm_bridge.documents import from_hex
 from bitvm_bridge.errors import BridgeError, VerificationFailed
@@ -19,6 +21,7 @@ from bitvm_bridge.exchange.messages import (
     MemberBody,
     OfferBody,
     RequestBody,
+    key_claim,
     of_kind,
 )
 from bitvm_bridge.exchange.roster import Participant
@@ -59,85 +62,121 @@ class Offered:
     challenge: bytes = field(repr=False)
 
 
+class _Deposit(msgspec.Struct):
+    outpoint: str
+
+
+class _Instance(msgspec.Struct):
+    deposit: _Deposit
+
+
+class _Offer(msgspec.Struct):
+    """What tells to which deposit an offer belongs; the rest of it, which is long, is passed over."""
+
+    instance: _Instance
+
+
 class DepositSession:
     """One request and all that was said about it. Made anew whenever there is something new.
 
-    `read` remembers, by envelope, offers that were read before: that takes a while.
+    `read` remembers, by envelope, offers that were read before: that takes a while. `is_signed` knows the instances
+    that are past contradicting.
     """
 
     def __init__(
-        self, board: Board, session: bytes, author: bytes, network: Network, read: "dict[bytes, Offered | Fault]"
+        self,
+        board: Board,
+        session: bytes,
+        author: bytes,
+        network: Network,
+        read: "dict[bytes, Offered | Fault]",
+        is_signed: Callable[[InstanceSetup], bool],
     ) -> None:
         self.board, self.id, self.author, self._network, self._read = board, session, author, network, read
+        self._is_signed = is_signed
         self.faults: list[Fault] = []
 
     @cached_property
     def asked(self) -> Asked | None:
         """The request; None where there is no valid one."""
-        return self._judged(REQUEST, self._read_request)
+        return self._only(REQUEST, self.author, self._read_request)
 
     @cached_property
     def committee(self) -> Committee | None:
         """All members with their keys for this deposit; None while one is missing."""
-        keys: list[tuple[str, bytes]] = []
-        for member in self.board.roster.committee:
-            envelope = self.board.one(self.id, MEMBER, member.key)
-            if envelope is None:
-                return None
-            try:
-                key = from_hex("member key", of_kind(envelope, MemberBody).key, 33)
-                Committee(((member.name, key), *keys))
-            except BridgeError as error:
-                self.faults.append(Fault(member.name, self.id, str(error)))
-                return None
-            keys.append((member.name, key))
-        return Committee(tuple(keys)) if keys else None
+        members = self.board.roster.committee
+        keys = [(member.name, self._only(MEMBER, member.key, self._read_member)) for member in members]
+        found = tuple((name, key) for name, key in keys if key is not None)
+        return Committee(found) if found and len(found) == len(members) else None
 
     @cached_property
     def setup(self) -> DepositSetup | None:
         """The deposit; None until its outpoint is known."""
         if self.asked is None or self.committee is None:
             return None
-        return self._judged(DEPOSIT, self._read_deposit)
+        return self._only(DEPOSIT, self.author, self._read_deposit)
 
     def offers(self) -> Iterator[Offered]:
         """Valid offers of instances of this deposit. One operator has one instance of each exit."""
         taken: set[tuple[bytes, int]] = set()
         for session, author in self.board.sessions(OFFER):
-            envelope = self.board.one(session, OFFER, author)
-            if envelope is None or not self._is_mine(envelope):
+            offered = self._offered(session, author)
+            if offered is None:
                 continue
-            if envelope.id not in self._read:
-                self._read[envelope.id] = self._judge_offer(envelope)
-            found = self._read[envelope.id]
-            if isinstance(found, Offered) and (author, found.setup.exit) in taken:
-                found = Fault(found.author.name, session, f"a second instance of exit {found.setup.exit}")
-            if isinstance(found, Fault):
-                self.faults.append(found)
-            else:
-                taken.add((author, found.setup.exit))
-                yield found
+            if (author, offered.setup.exit) in taken:
+                self._blame(author, session, f"a second instance of exit {offered.setup.exit}")
+                continue
+            taken.add((author, offered.setup.exit))
+            yield offered
+
+    def _offered(self, session: bytes, author: bytes) -> "Offered | None":
+        """The one valid offer of an operator, or the one that is signed already."""
+        found = []
+        for envelope in self.board.said(session, OFFER, author):
+            if self._is_mine(envelope):
+                judged = self._judge_offer(envelope)
+                if isinstance(judged, Offered):
+                    found.append(judged)
+                else:
+                    self.faults.append(judged)
+        if len({one.setup for one in found}) > 1:
+            self._blame(author, session, f"said two different things as {OFFER!r}")
+            found = [one for one in found if self._is_signed(one.setup)]
+        return found[0] if found else None
 
     def _is_mine(self, envelope: Envelope) -> bool:
-        document: OfferBody = of_kind(envelope, OfferBody)
-        return self.setup is not None and document.instance.deposit.outpoint == str(self.setup.outpoint)
+        if self.setup is None:
+            return False
+        found: _Offer = msgspec.json.decode(envelope.body, type=_Offer)
+        return found.instance.deposit.outpoint == str(self.setup.outpoint)
 
     def _judge_offer(self, envelope: Envelope) -> "Offered | Fault":
-        try:
-            return self._read_offer(envelope)
-        except BridgeError as error:
-            return Fault(self.board.roster.name(envelope.author), envelope.session, str(error))
+        if envelope.id not in self._read:
+            try:
+                self._read[envelope.id] = self._read_offer(envelope)
+            except BridgeError as error:
+                self._read[envelope.id] = Fault(self._name(envelope.author), envelope.session, str(error))
+        return self._read[envelope.id]
 
-    def _judged(self, kind: str, read: Callable[[Envelope], T]) -> T | None:
-        """What the depositor said once, if it is right."""
-        envelope = self.board.one(self.id, kind, self.author)
-        if envelope is None:
-            return None
-        try:
-            return read(envelope)
-        except BridgeError as error:
-            self.faults.append(Fault(self.board.roster.name(self.author), self.id, str(error)))
-            return None
+    def _only(self, kind: str, author: bytes, read: Callable[[Envelope], T]) -> T | None:
+        """The one thing of a kind that is right of what an author said; None where there is none, or another too."""
+        found: list[T] = []
+        for envelope in self.board.said(self.id, kind, author):
+            try:
+                item = read(envelope)
+            except BridgeError as error:
+                self._blame(author, self.id, str(error))
+            else:
+                found += [item] if item not in found else []
+        if len(found) > 1:
+            self._blame(author, self.id, f"said two different things as {kind!r}")
+        return found[0] if len(found) == 1 else None
+
+    def _blame(self, author: bytes, session: bytes, what: str) -> None:
+        self.faults.append(Fault(self._name(author), session, what))
+
+    def _name(self, author: bytes) -> str:
+        return self.board.roster.name(author)
 
     def _read_request(self, envelope: Envelope) -> Asked:
         document: RequestBody = of_kind(envelope, RequestBody)
@@ -155,6 +194,14 @@ class DepositSession:
         if len(document.operators) * params.exits > MAX_EXPECTED:
             raise VerificationFailed(f"more than {MAX_EXPECTED:,} instances")
         return Asked(self.board.roster.by_key[envelope.author], request, tuple(known[n] for n in document.operators))
+
+    def _read_member(self, envelope: Envelope) -> bytes:
+        document: MemberBody = of_kind(envelope, MemberBody)
+        key = from_hex("member key", document.key, 33)
+        proof = from_hex("proof of the member key", document.proof, 64)
+        if not secp.is_point(key) or not secp.verify(key[1:], key_claim(self.id, envelope.author), proof):
+            raise VerificationFailed("a key for the deposit that is no key, or that did not sign for this member")
+        return key
 
     def _read_deposit(self, envelope: Envelope) -> DepositSetup:
         document: DepositBody = of_kind(envelope, DepositBody)

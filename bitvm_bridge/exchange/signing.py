@@ -2,12 +2,14 @@
 
 A member's secret nonces are in the memory of one process and nowhere else. So a session has numbered attempts: all
 members draw nonces for the highest attempt that anyone has begun, and sign when everyone has. A process that starts
-again has lost what it drew, and begins the next attempt. Partial signatures name the nonces that they were made with,
-one envelope of each member; as soon as all members have signed under one such choice, the session is over.
+again has lost what it drew, and begins the next attempt; so does everyone where a member has given two sets of nonces
+for one. Partial signatures name the nonces that they were made with, one envelope of each member; as soon as all
+members have signed under one such choice, the session is over.
 
 No nonce signs twice: the signer forgets it, and the store has recorded it before the signature existed.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +18,15 @@ from bitvm_bridge.errors import BridgeError, VerificationFailed
 from bitvm_bridge.exchange import messages
 from bitvm_bridge.exchange.board import Board, Fault
 from bitvm_bridge.exchange.envelope import Envelope
-from bitvm_bridge.exchange.messages import NONCE_SIZE, PARTIAL_SIZE, NoncesBody, PartialsBody, of_kind, unhex
+from bitvm_bridge.exchange.messages import (
+    MAX_ATTEMPT,
+    NONCE_SIZE,
+    PARTIAL_SIZE,
+    NoncesBody,
+    PartialsBody,
+    of_kind,
+    unhex,
+)
 from bitvm_bridge.keys import SecretKey
 from bitvm_bridge.signing.musig import (
     Committee,
@@ -73,22 +83,40 @@ class Session:
     @cached_property
     def nonces(self) -> dict[str, dict[bytes, Nonces]]:
         """Member → envelope id → valid nonces."""
-        return {name: {one.id: one for one in self._nonces_of(name)} for name in self.committee.names}
+        found = {name: {one.id: one for one in self._nonces_of(name)} for name in self.committee.names}
+        for name, own in found.items():
+            counts = Counter(one.attempt for one in own.values())
+            for attempt in sorted(attempt for attempt, count in counts.items() if count > 1):
+                self.faults.append(Fault(name, self.id, f"gave two sets of nonces for attempt {attempt}"))
+        return found
 
     @cached_property
     def attempt(self) -> int:
-        """The highest that anyone has begun; 0 before the first."""
-        return max((one.attempt for own in self.nonces.values() for one in own.values()), default=0)
+        """The highest that anyone has begun; 0 before the first. One begins when the one before it has begun.
 
-    def drawn(self, name: str) -> bytes | None:
-        """The envelope of a member's nonces for this attempt; None where it has sent none."""
-        return min((one.id for one in self.nonces[name].values() if one.attempt == self.attempt), default=None)
+        So nobody uses up the attempts by skipping them; what was lost on the way arrives again.
+        """
+        begun = {one.attempt for own in self.nonces.values() for one in own.values()}
+        return next(number for number in range(MAX_ATTEMPT + 1) if number + 1 not in begun)
+
+    def drawn(self, name: str) -> list[bytes]:
+        """The envelopes of a member's nonces for this attempt: one, if it is honest."""
+        return [one.id for one in self.nonces[name].values() if one.attempt == self.attempt]
+
+    @property
+    def is_spoilt(self) -> bool:
+        """Can this attempt not end, because members may have seen different nonces of one of them?"""
+        return any(len(self.drawn(name)) > 1 for name in self.committee.names)
 
     @cached_property
     def choice(self) -> Choice | None:
-        """Everyone's nonces for this attempt; None while somebody has sent none."""
+        """Everyone's nonces for this attempt; None while somebody has sent none, or two."""
         found = [self.drawn(name) for name in self.committee.names]
-        return None if None in found else tuple(one for one in found if one is not None)
+        return tuple(one for (one,) in found) if all(len(own) == 1 for own in found) else None
+
+    def has_signed(self, name: str) -> bool:
+        """Has a member given valid partial signatures for this attempt?"""
+        return self.choice is not None and name in self._signed.get(self.choice, {})
 
     @cached_property
     def signatures(self) -> dict[str, bytes] | None:
@@ -149,6 +177,7 @@ class Hand:
         self._name, self._key, self._guard = name, key, guard
         self._signer: Signer | None = None
         self._mine: bytes | None = None
+        self._is_unused = False
 
     def sent(self, envelope: Envelope) -> None:
         """The nonces drawn last travel in this envelope."""
@@ -156,21 +185,26 @@ class Hand:
 
     def next(self, session: Session) -> NoncesBody | PartialsBody | None:
         """What this member has to say now, if anything; after nonces the caller must call `sent`."""
-        if session.signatures is not None:
+        if session.signatures is not None or session.has_signed(self._name):
             return None
-        drawn = session.drawn(self._name) if session.attempt else None
-        if drawn is None:
-            return self._draw(session, max(session.attempt, 1))
-        if drawn != self._mine:
+        drawn = session.drawn(self._name) if session.attempt else []
+        if session.attempt and (session.is_spoilt or drawn not in ([], [self._mine])):
             return self._draw(session, session.attempt + 1)
-        if self._signer is None or session.choice is None:
+        if not drawn:
+            return self._draw(session, max(session.attempt, 1))
+        if self._signer is None or not self._is_unused or session.choice is None:
             return None
-        signer, self._signer = self._signer, None
-        partials = signer.sign(session.digests, session.chosen(session.choice))
+        self._is_unused = False
+        partials = self._signer.sign(session.digests, session.chosen(session.choice))
         named = [one.hex() for one in session.choice]
         return PartialsBody(named, {label: one.hex() for label, one in partials.items()})
 
-    def _draw(self, session: Session, attempt: int) -> NoncesBody:
-        self._signer = Signer(session.committee, self._name, self._key, self._guard)
+    def _draw(self, session: Session, attempt: int) -> NoncesBody | None:
+        if attempt > MAX_ATTEMPT:
+            session.faults.append(Fault(self._name, session.id, f"gives up after {MAX_ATTEMPT} attempts"))
+            return None
+        if self._signer is None:
+            self._signer = Signer(session.committee, self._name, self._key, self._guard)
         nonces = self._signer.nonces(session.digests)
+        self._is_unused = True
         return NoncesBody(attempt, {label: one.hex() for label, one in nonces.items()})
