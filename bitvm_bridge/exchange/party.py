@@ -142,13 +142,12 @@ class Party:
 
     def _join_in(self, asked: Asked, deposit: DepositSession) -> Iterator[None]:
         """A member says its key, the depositor makes the deposit."""
-        if self.me.role is Role.COMMITTEE and not self.board.said(deposit.id, MEMBER, self.me.key):
+        if self.me.role is Role.COMMITTEE and not deposit.has_key(self.me):
             key = self._actor.member_key(asked.request)
             proof = key.sign(key_claim(deposit.id, self.me.key))
             self._say(MEMBER, deposit.id, MemberBody(key.public.hex(), proof.hex()))
             yield
-        is_mine = asked.author == self.me and not self.board.said(deposit.id, DEPOSIT, self.me.key)
-        if is_mine and deposit.committee is not None:
+        if asked.author == self.me and deposit.committee is not None and not deposit.is_made:
             setup = self._actor.fund(asked.request, deposit.committee)
             if setup is not None:
                 members = {name: key.hex() for name, key in setup.committee.keys.items()}
@@ -162,7 +161,7 @@ class Party:
         done = {one.setup.exit for one in deposit.offers() if one.author == self.me}
         for number in sorted(set(range(asked.request.params.exits)) - done):
             offer = self._actor.join(setup, number)
-            if offer is not None and not self.board.said(offer[0].id, OFFER, self.me.key):
+            if offer is not None and not deposit.has_offer(offer[0].id, self.me):
                 instance, challenge = offer
                 self._say(OFFER, instance.id, OfferBody(instance.document(), challenge.hex()))
                 yield
@@ -177,10 +176,11 @@ class Party:
                 return None
             session = self._session(setup.id, GRAPH, setup.deposit.committee, role.bundle_digests(setup))
             yield from self._take_part(session, setup.deposit.request)
+            signatures = session.signatures
             deposit.faults += session.faults
-            if session.signatures is None:
+            if signatures is None:
                 return None
-            records.save_bundle(self._store, role.assemble(setup, session.signatures, offered.challenge))
+            records.save_bundle(self._store, role.assemble(setup, signatures, offered.challenge))
         self._bundles[setup.id] = records.load_bundle(self._store, setup.id.hex())
         return self._bundles[setup.id]
 

@@ -158,8 +158,29 @@ class DepositSession:
                 self._read[envelope.id] = Fault(self._name(envelope.author), envelope.session, str(error))
         return self._read[envelope.id]
 
+    def has_key(self, member: Participant) -> bool:
+        """Has a member said a key that is right?"""
+        return bool(self._right(MEMBER, member.key, self._read_member))
+
+    @property
+    def is_made(self) -> bool:
+        """Has the depositor said an outpoint that is right?"""
+        return bool(self._right(DEPOSIT, self.author, self._read_deposit))
+
+    def has_offer(self, session: bytes, operator: Participant) -> bool:
+        """Has an operator made an offer of this instance that is right?"""
+        said = self.board.said(session, OFFER, operator.key)
+        return any(isinstance(self._judge_offer(envelope), Offered) for envelope in said)
+
     def _only(self, kind: str, author: bytes, read: Callable[[Envelope], T]) -> T | None:
         """The one thing of a kind that is right of what an author said; None where there is none, or another too."""
+        found = self._right(kind, author, read)
+        if len(found) > 1:
+            self._blame(author, self.id, f"said two different things as {kind!r}")
+        return found[0] if len(found) == 1 else None
+
+    def _right(self, kind: str, author: bytes, read: Callable[[Envelope], T]) -> list[T]:
+        """What is right of all that an author said."""
         found: list[T] = []
         for envelope in self.board.said(self.id, kind, author):
             try:
@@ -168,9 +189,7 @@ class DepositSession:
                 self._blame(author, self.id, str(error))
             else:
                 found += [item] if item not in found else []
-        if len(found) > 1:
-            self._blame(author, self.id, f"said two different things as {kind!r}")
-        return found[0] if len(found) == 1 else None
+        return found
 
     def _blame(self, author: bytes, session: bytes, what: str) -> None:
         self.faults.append(Fault(self._name(author), session, what))
@@ -199,8 +218,10 @@ class DepositSession:
         document: MemberBody = of_kind(envelope, MemberBody)
         key = from_hex("member key", document.key, 33)
         proof = from_hex("proof of the member key", document.proof, 64)
-        if not secp.is_point(key) or not secp.verify(key[1:], key_claim(self.id, envelope.author), proof):
-            raise VerificationFailed("a key for the deposit that is no key, or that did not sign for this member")
+        if not secp.is_point(key):
+            raise VerificationFailed("a key for the deposit that is no public key")
+        if not secp.verify(key[1:], key_claim(self.id, envelope.author), proof):
+            raise VerificationFailed("a key for the deposit that did not sign for this member")
         return key
 
     def _read_deposit(self, envelope: Envelope) -> DepositSetup:
