@@ -208,8 +208,10 @@ class DepositSession:
             raise VerificationFailed("a request with another id than its session")
         known = {one.name: one for one in self.board.roster.of(Role.OPERATOR)}
         unknown = [name for name in document.operators if name not in known]
-        if unknown or not document.operators or len(set(document.operators)) != len(document.operators):
-            raise VerificationFailed("operators that are not in the roster, or named twice, or none")
+        if unknown:
+            raise VerificationFailed(f"{unknown[0]!r} is no operator of the roster")
+        if not document.operators or len(set(document.operators)) != len(document.operators):
+            raise VerificationFailed("no operator, or one that is named twice")
         if len(document.operators) * params.exits > MAX_EXPECTED:
             raise VerificationFailed(f"more than {MAX_EXPECTED:,} instances")
         return Asked(self.board.roster.by_key[envelope.author], request, tuple(known[n] for n in document.operators))

@@ -153,9 +153,9 @@ BAD: Final[dict[str, tuple[Callable[[], Envelope], str, str]]] = {
     "no such operator": (
         lambda: say("dora", REQUEST, ASKED.id, request_body(operators=["olga", "alice"])),
         "dora",
-        "operators that are not in the roster",
+        "'alice' is no operator of the roster",
     ),
-    "no operator": (lambda: say("dora", REQUEST, ASKED.id, request_body(operators=[])), "dora", "or none"),
+    "no operator": (lambda: say("dora", REQUEST, ASKED.id, request_body(operators=[])), "dora", "no operator, or one"),
     "wrong session": (
         lambda: say("dora", REQUEST, ASKED.id, request_body(request(receiver=b"\x02"))),
         "dora",
