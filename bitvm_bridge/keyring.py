@@ -1,5 +1,11 @@
-"""The keys of a data directory: those whose seed is here, and those that another wallet holds."""
+"""The keys of a data directory: those whose seed is here, those of another wallet, and members' keys for deposits.
 
+A committee member has a random key for every deposit, so that it can be deleted: what a seed yields can be had again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from embit.base import EmbitError
@@ -7,11 +13,12 @@ from embit.descriptor import Descriptor
 from embit.descriptor.checksum import checksum
 from embit.networks import NETWORKS
 
-from bitvm_bridge import secp
+from bitvm_bridge import records, secp
 from bitvm_bridge.documents import Document, decode, encode, from_hex
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.keys import ExternalKey, KeyOrigin, Role, SecretKey, Seed, WalletKey
-from bitvm_bridge.store import Store
+from bitvm_bridge.setup import DepositSetup
+from bitvm_bridge.store import MemberKey, Store
 from scripts_tapleaf.hashing import hash160
 
 EXTERNAL: Final = "external key"
@@ -66,6 +73,85 @@ def names(store: Store, role: Role) -> list[str]:
     prefix = _id(role, "")
     external = [key.removeprefix(prefix).decode() for key, _ in store.items(EXTERNAL, prefix)]
     return sorted({*store.seed_names(role), *external})
+
+
+def member_key(store: Store, name: str, request_id: bytes) -> SecretKey:
+    """A member's key for a deposit, made when it is first asked for. Raises BridgeError where it was deleted."""
+    keep_member_keys(store, request_id, {name: _member_key(store, name, request_id)})
+    return _member_key(store, name, request_id)
+
+
+def member_keys(store: Store, request_id: bytes) -> dict[str, SecretKey]:
+    """Every member's key for a deposit; those that are new are not kept yet. Raises BridgeError as `member_key`."""
+    return {name: _member_key(store, name, request_id) for name in store.seed_names(Role.COMMITTEE)}
+
+
+def keep_member_keys(store: Store, request_id: bytes, keys: Mapping[str, SecretKey]) -> None:
+    """Keep members' keys for a deposit; those that are there already stay what they are."""
+    with store.transaction():
+        for name, key in keys.items():
+            if not _is_derived(store, name, request_id):
+                store.add_member_key(name, request_id, key.public, key.reveal())
+
+
+def _member_key(store: Store, name: str, request_id: bytes) -> SecretKey:
+    kept = store.member_secret(name, request_id)
+    if kept is not None:
+        return SecretKey(kept)
+    if _is_derived(store, name, request_id):
+        return store.seed(Role.COMMITTEE, name).committee_key(request_id)
+    return SecretKey.generate()
+
+
+def _is_derived(store: Store, name: str, request_id: bytes) -> bool:
+    """Does a deposit have the key that the member's seed yields, as all had before there was one for each deposit?
+
+    Raises BadInput for an unknown member.
+    """
+    seed = store.seed(Role.COMMITTEE, name)
+    if store.get(records.DEPOSIT, request_id) is None:
+        return False
+    members = records.load_deposit(store, request_id.hex()).committee.keys
+    return seed.committee_key(request_id).public in members.values()
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """A member's key that signs no more. `derived`: its seed could still yield it."""
+
+    key: MemberKey
+    derived: bool
+
+
+def delete_member_keys(store: Store, setup: DepositSetup, names: Sequence[str], height: int) -> list[Deleted]:
+    """Delete members' keys for a deposit, for good, and record when (height: the chain's); no name is all of them.
+
+    The record comes first and stands even where wiping the file fails. Raises BadInput for a name that has no key of
+    the deposit's committee here, BridgeError where another process keeps the file from being wiped.
+    """
+    request_id, when = setup.request.id, datetime.now(UTC).isoformat(timespec="seconds")
+    own = _members_here(store, setup)
+    for name in names or [""] * (not own):
+        if name not in own:
+            raise BadInput("member", name, f"one that has a key of this deposit here ({', '.join(own) or 'none'})")
+    chosen = names or list(own)
+    derived = {name: _is_derived(store, name, request_id) for name in chosen}
+    with store.transaction():
+        for name in chosen:
+            store.delete_member_key(name, request_id, own[name], when, height)
+    store.wipe()
+    return [Deleted(key, derived[key.member]) for key in store.member_keys(request_id) if key.member in chosen]
+
+
+def _members_here(store: Store, setup: DepositSetup) -> dict[str, bytes]:
+    """Name here → public key (33 bytes), for the keys of a deposit's committee that this data directory has or had."""
+    kept = {key.member: key.public for key in store.member_keys(setup.request.id)}
+    found = {}
+    for name in store.seed_names(Role.COMMITTEE):
+        public = kept.get(name) or store.seed(Role.COMMITTEE, name).committee_key(setup.request.id).public
+        if public in setup.committee.keys.values():
+            found[name] = public
+    return found
 
 
 def external_keys(store: Store) -> list[ExternalKey]:

@@ -43,6 +43,13 @@ class SecretKey:
         if not secp.is_secret_key(self._secret):
             raise BadInput("secret key", f"{len(self._secret)} bytes", "a secret key of secp256k1 (32 bytes)")
 
+    @classmethod
+    def generate(cls) -> Self:
+        """Fresh from the operating system's randomness."""
+        while not secp.is_secret_key(candidate := secrets.token_bytes(SEED_SIZE)):
+            pass
+        return cls(candidate)
+
     @property
     def public(self) -> bytes:
         """33 bytes, compressed."""
@@ -131,7 +138,7 @@ class Seed:
         return self._key("identity")
 
     def committee_key(self, request_id: bytes) -> SecretKey:
-        """A committee member's key for one deposit, and for no other."""
+        """A committee member's key for one deposit, and for no other, where it need not be deleted; see `keyring`."""
         return self._key("committee", request_id)
 
     def winternitz_seed(self) -> bytes:

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
@@ -20,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from bitvm_bridge.errors import BadInput, BridgeError
 from bitvm_bridge.keys import Role, Seed
 from bitvm_bridge.params import Network
-from bitvm_bridge.signing.musig import NonceUse
+from bitvm_bridge.signing.musig import NonceGuard, NonceUse
 from bitvm_bridge.transaction import OutPoint, Transaction
 
 FILE_NAME: Final = "bridge.sqlite"
@@ -55,6 +56,12 @@ ALTER TABLE transactions ADD COLUMN parent BLOB;
 ALTER TABLE transactions ADD COLUMN sent INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE transactions ADD COLUMN settled INTEGER NOT NULL DEFAULT 0;
 """,
+    """
+CREATE TABLE member_keys (
+    member TEXT NOT NULL, deposit BLOB NOT NULL, public_key BLOB NOT NULL, secret BLOB, deleted TEXT, height INTEGER,
+    PRIMARY KEY (member, deposit)
+) STRICT, WITHOUT ROWID;
+""",
 )
 """Entry `i` takes a store from schema `i` to `i + 1`. An entry never changes once it is released; new ones follow."""
 SCHEMA_VERSION: Final = len(_MIGRATIONS)
@@ -72,6 +79,19 @@ class Kept:
     tx: Transaction
     parent: bytes | None
     sent: bool
+
+
+@dataclass(frozen=True)
+class MemberKey:
+    """What is known of a committee member's key for one deposit: 33 bytes, and when it was deleted.
+
+    `deleted` is a time in UTC (ISO 8601), `height` that of the chain then; both None while the key can sign.
+    """
+
+    member: str
+    public: bytes
+    deleted: str | None
+    height: int | None
 
 
 Ask = Callable[[bool], str]
@@ -155,7 +175,7 @@ class Store:
 
     def add_seed(self, name: str, seed: Seed) -> None:
         """Keep a seed under a name of its role. Raises BadInput where the name is taken."""
-        secret = self._encrypt(seed.role, name, seed.reveal())
+        secret = self._encrypt(_label(seed.role, name), seed.reveal())
         with self.transaction():
             if self._db.execute("SELECT 1 FROM seeds WHERE role = ? AND name = ?", (seed.role, name)).fetchone():
                 raise BadInput(f"{seed.role} name", name, "a name that has no key yet")
@@ -167,12 +187,61 @@ class Store:
         if row is None:
             known = ", ".join(self.seed_names(role)) or f"none; make one with `{role} keygen`"
             raise BadInput(f"{role} name", name, f"a known name ({known})")
-        return Seed(role, self._decrypt(role, name, row[0]))
+        return Seed(role, self._decrypt(_label(role, name), row[0]))
 
     def seed_names(self, role: Role) -> list[str]:
         """Names that have a seed of this role."""
         rows = self._db.execute("SELECT name FROM seeds WHERE role = ? ORDER BY name", (role,))
         return [name for (name,) in rows]
+
+    def add_member_key(self, member: str, deposit: bytes, public: bytes, secret: bytes) -> None:
+        """Keep a member's key for a deposit; where there is one already, or was, that one stays."""
+        row = (member, deposit, public, self._encrypt(_member_label(member, deposit), secret))
+        columns = "(member, deposit, public_key, secret)"
+        with self.transaction():
+            self._db.execute(f"INSERT OR IGNORE INTO member_keys {columns} VALUES (?, ?, ?, ?)", row)  # noqa: S608
+
+    def member_secret(self, member: str, deposit: bytes) -> bytes | None:
+        """The 32 secret bytes; None where there is none. Raises BridgeError where the key was deleted."""
+        query = "SELECT public_key, secret FROM member_keys WHERE member = ? AND deposit = ?"
+        row = self._db.execute(query, (member, deposit)).fetchone()
+        if row is None:
+            return None
+        self._refuse_deleted(row[0])
+        return self._decrypt(_member_label(member, deposit), row[1])
+
+    def member_keys(self, deposit: bytes) -> list[MemberKey]:
+        """The keys of a deposit, deleted ones too."""
+        query = "SELECT member, public_key, deleted, height FROM member_keys WHERE deposit = ? ORDER BY member"
+        return [MemberKey(*row) for row in self._db.execute(query, (deposit,))]
+
+    def delete_member_key(self, member: str, deposit: bytes, public: bytes, when: str, height: int) -> None:
+        """Record that a key is deleted, and overwrite it; what was recorded first stays. `wipe` leaves no copy."""
+        with self.transaction():
+            self._db.execute(
+                "INSERT INTO member_keys VALUES (?, ?, ?, NULL, ?, ?) ON CONFLICT DO UPDATE SET"
+                " secret = NULL, deleted = coalesce(deleted, excluded.deleted),"
+                " height = coalesce(height, excluded.height)",
+                (member, deposit, public, when, height),
+            )
+
+    def wipe(self) -> None:
+        """Leave nothing in any file of what was deleted. Raises BridgeError while another process reads the store.
+
+        The file is written anew, for SQLite leaves copies behind when it moves rows from page to page.
+        """
+        try:
+            self._db.execute("VACUUM")
+            busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            raise _failed(error) from None
+        if busy:
+            raise BridgeError("store: deleted, but another bitvm-bridge reads what was; run it again to wipe the file")
+
+    def _refuse_deleted(self, public: bytes) -> None:
+        query = "SELECT member, deleted, height FROM member_keys WHERE public_key = ? AND deleted IS NOT NULL"
+        for member, when, height in self._db.execute(query, (public,)):
+            raise BridgeError(f"member {member!r}: its key for this deposit was deleted at {when}, in block {height}")
 
     def put(self, kind: str, key: bytes, document: bytes) -> None:
         """Keep a document, replacing an earlier one."""
@@ -225,18 +294,25 @@ class Store:
                         "a one-time key never signs twice"
                     )
 
-    def bind_nonces(self, uses: Sequence[NonceUse]) -> None:
+    def bind_nonces(self, uses: Sequence[NonceUse], key: bytes | None = None) -> None:
         """Record what each nonce signs, all or none.
 
-        Raises BridgeError where one was ever used before, RuntimeError inside a transaction.
+        Raises BridgeError where one was ever used before, or where the member's public `key` that is to sign was
+        deleted, in this process or another; RuntimeError inside a transaction.
         """
         with self._committed():
+            if key is not None:
+                self._refuse_deleted(key)
             for use in uses:
                 try:
                     row = (use.public_nonce, use.digest, use.aggregate)
                     self._db.execute("INSERT INTO nonces VALUES (?, ?, ?)", row)
                 except sqlite3.IntegrityError:
                     raise BridgeError("MuSig2: a nonce has already signed; start a new session") from None
+
+    def nonce_guard(self, public: bytes) -> NonceGuard:
+        """`bind_nonces` for a member's public key (33 bytes)."""
+        return partial(self.bind_nonces, key=public)
 
     def reserve_coin(self, outpoint: OutPoint, purpose: str) -> None:
         """Set a coin aside. Raises BridgeError where it already serves another purpose."""
@@ -289,20 +365,20 @@ class Store:
         with self.transaction():
             self._db.execute("UPDATE transactions SET settled = 1 WHERE owner = ? AND name = ?", (owner, name))
 
-    def _encrypt(self, role: Role, name: str, secret: bytes) -> bytes:
+    def _encrypt(self, label: bytes, secret: bytes) -> bytes:
         if self._plain:
             return secret
         nonce = secrets.token_bytes(_NONCE_SIZE)
-        return nonce + ChaCha20Poly1305(self._unlocked()).encrypt(nonce, secret, _label(role, name))
+        return nonce + ChaCha20Poly1305(self._unlocked()).encrypt(nonce, secret, label)
 
-    def _decrypt(self, role: Role, name: str, sealed: bytes) -> bytes:
+    def _decrypt(self, label: bytes, sealed: bytes) -> bytes:
         if self._plain:
             return sealed
         cipher = ChaCha20Poly1305(self._unlocked())
         try:
-            return cipher.decrypt(sealed[:_NONCE_SIZE], sealed[_NONCE_SIZE:], _label(role, name))
+            return cipher.decrypt(sealed[:_NONCE_SIZE], sealed[_NONCE_SIZE:], label)
         except InvalidTag:
-            raise BridgeError(f"store: the {role} key {name!r} is damaged") from None
+            raise BridgeError(f"store: the key {label.decode()!r} is damaged") from None
 
     def _check_passphrase(self, insecure_plain_keys: bool) -> None:
         """Refuse, as soon as the store is open, a passphrase that is wrong or that protects nothing."""
@@ -357,6 +433,10 @@ def _label(role: Role, name: str) -> bytes:
     return f"{role}/{name}".encode()
 
 
+def _member_label(member: str, deposit: bytes) -> bytes:
+    return f"member/{deposit.hex()}/{member}".encode()
+
+
 def _failed(error: sqlite3.OperationalError) -> BridgeError:
     busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # extended codes keep theirs in the low byte
     return BridgeError(f"store: {error}" + ("; is another bitvm-bridge writing?" if busy else ""))
@@ -373,6 +453,8 @@ def _connect(home: Path) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.execute("PRAGMA temp_store = MEMORY")
     except sqlite3.OperationalError as error:
         connection.close()
         raise _failed(error) from None

@@ -6,15 +6,15 @@ from typing import Any
 
 import click
 
-from bitvm_bridge import records
-from bitvm_bridge.errors import BadInput
-from bitvm_bridge.keys import Role, Seed, parse_address
+from bitvm_bridge import keyring, records
+from bitvm_bridge.errors import BadInput, BridgeError
+from bitvm_bridge.keys import Role, SecretKey, Seed, parse_address
 from bitvm_bridge.linter import check
 from bitvm_bridge.protocol import Request
 from bitvm_bridge.roles import committee as role
 from bitvm_bridge.setup import DepositSetup
 from bitvm_bridge.signing.bundle import Bundle
-from bitvm_bridge.signing.musig import MAX_MEMBERS, Committee, Signer, sign_together
+from bitvm_bridge.signing.musig import MAX_MEMBERS, Signer, sign_together
 from bitvm_bridge.store import Store
 from cli.app import App, emit, read_file, say, with_app
 from cli.disputed import bundles_of, load_instance
@@ -40,7 +40,7 @@ def committee() -> None:
 def keygen(app: App, names: tuple[str, ...]) -> None:
     """Make a key for each of the named members.
 
-    Every deposit gets fresh keys derived from them.
+    Every deposit gets fresh keys of its own, which `committee forget` deletes.
     """
     with app.store() as store:
         members = [*store.seed_names(Role.COMMITTEE), *names]
@@ -51,21 +51,21 @@ def keygen(app: App, names: tuple[str, ...]) -> None:
     emit(app, {"members": members}, "\n".join(members))
 
 
-def members_for(store: Store, request: Request) -> Committee:
-    """The committee of this data directory with its keys for one deposit. Raises BadInput where it has no members."""
-    names = store.seed_names(Role.COMMITTEE)
-    if not names:
+def members_for(store: Store, request: Request) -> dict[str, SecretKey]:
+    """The committee of this data directory with its keys for one deposit, new ones not kept yet.
+
+    Raises BadInput where it has no members.
+    """
+    keys = keyring.member_keys(store, request.id)
+    if not keys:
         raise BadInput("committee", "no members", "at least one; run `committee keygen NAME…`")
-    return Committee(tuple((name, store.seed(Role.COMMITTEE, name).committee_key(request.id).public) for name in names))
+    return keys
 
 
 def sign_all(store: Store, setup: DepositSetup, digests: Mapping[str, bytes]) -> dict[str, bytes]:
     """A MuSig2 session of every member; the store records each nonce before it signs."""
-    request = setup.request.id
-    signers = [
-        Signer(setup.committee, name, store.seed(Role.COMMITTEE, name).committee_key(request), store.bind_nonces)
-        for name in setup.committee.names
-    ]
+    keys = {name: keyring.member_key(store, name, setup.request.id) for name in setup.committee.names}
+    signers = [Signer(setup.committee, name, key, store.nonce_guard(key.public)) for name, key in keys.items()]
     return sign_together(signers, digests, partial(progress, title="members sign"))
 
 
@@ -110,6 +110,41 @@ def confirm(app: App, deposit: str) -> None:
     txid = setup.graph["PegIn"].tx.txid_hex
     emit(app, {"deposit": setup.request.id.hex(), "peg_in": txid, "instances": len(bundles)}, txid)
     say(f"PegIn is signed; instances verified: {len(bundles)}")
+
+
+@committee.command()
+@click.argument("deposit")
+@click.option("--member", "members", multiple=True, metavar="NAME", help="Whose key [everyone's here].")
+@click.option("--force", is_flag=True, help="Also before PegIn has confirmed, or while an exit has no signed instance.")
+@with_app
+def forget(app: App, deposit: str, members: tuple[str, ...], force: bool) -> None:
+    """Delete the members' keys for DEPOSIT.
+
+    One member that does is enough: from then on the vault moves only as signed in advance, or by the council. So it
+    comes last, when PegIn has confirmed and every exit has a bundle that verifies. It is recorded and cannot be undone;
+    a cooperative payout is no longer possible.
+
+    \b
+    bitvm-bridge committee forget DEPOSIT --member alice
+    """
+    with app.store() as store, app.node() as node:
+        setup = records.load_deposit(store, deposit)
+        if not force:
+            role.peg_in_digest(setup, bundles_of(store, setup))
+            if node.find(setup.graph["PegIn"].tx.txid) is None:
+                raise BridgeError("PegIn: not confirmed yet; a key that is deleted now can sign it no more (--force)")
+        deleted = keyring.delete_member_keys(store, setup, members, node.height())
+    rows = [{**_deleted(item), "derived": item.derived} for item in deleted]
+    lines = [f"{row['member']}  {row['key']}  deleted {row['deleted']}, block {row['height']}" for row in rows]
+    emit(app, {"deposit": setup.request.id.hex(), "deleted": rows}, "\n".join(lines))
+    for item in deleted:
+        if item.derived:
+            say(f"{item.key.member}: made by an older version, this key comes from a seed; the seed still yields it")
+
+
+def _deleted(item: keyring.Deleted) -> dict[str, str | int | None]:
+    key = item.key
+    return {"member": key.member, "key": key.public.hex(), "deleted": key.deleted, "height": key.height}
 
 
 @committee.command("cooperative-payout")

@@ -11,6 +11,7 @@ from bitvm_bridge.keys import Role
 from bitvm_bridge.params import Network, Params
 from bitvm_bridge.protocol import Request
 from bitvm_bridge.roles import depositor as role
+from bitvm_bridge.signing.musig import Committee
 from cli.app import App, say, with_app
 from cli.committee import members_for
 from cli.described import emit_descriptors
@@ -83,7 +84,14 @@ def deposit(app: App, /, name: str, receiver: str, **options: Any) -> None:
         request = Request(params, key.xonly, from_hex("--receiver", receiver))
         wallet = open_wallet(app, store, node, Role.DEPOSITOR, name, sending, request.id, "PegInDeposit")
         records.refuse_second(store, node, request.id, "PegInDeposit")
-        prepared, setup = role.deposit(wallet, request, members_for(store, request))
+        members = members_for(store, request)
+        committee = Committee(tuple((name, key.public) for name, key in members.items()))
+        prepared, setup = role.deposit(wallet, request, committee)
+
+        def keep() -> None:
+            keyring.keep_member_keys(store, request.id, members)
+            records.save_deposit(store, setup, replace=True)
+
         finish(
             app,
             store,
@@ -91,7 +99,7 @@ def deposit(app: App, /, name: str, receiver: str, **options: Any) -> None:
             sending,
             request.id,
             prepared,
-            keep=lambda: records.save_deposit(store, setup, replace=True),
+            keep=keep,
             deposit=request.id.hex(),
         )
 

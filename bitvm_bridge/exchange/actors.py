@@ -7,7 +7,7 @@ confirm is for `rebroadcast` to look after.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bitvm_bridge import actions, records
+from bitvm_bridge import actions, keyring, records
 from bitvm_bridge.chain.node import Node
 from bitvm_bridge.errors import BridgeError, VerificationFailed
 from bitvm_bridge.exchange.party import Actor
@@ -39,7 +39,7 @@ class KeyActor(Actor):
 
     def member_key(self, request: Request) -> SecretKey:
         """A member's key for a deposit."""
-        return self.store.seed(self.role, self.name).committee_key(request.id)
+        return keyring.member_key(self.store, self.name, request.id)
 
     def fund(self, request: Request, committee: Committee) -> DepositSetup | None:
         """PegInDeposit, made once. Raises NodeRejected, NodeUnreachable, BadInput without coins."""

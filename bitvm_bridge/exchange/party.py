@@ -244,7 +244,8 @@ class Party:
             return
         key = (session.id, session.kinds)
         if key not in self._hands:
-            self._hands[key] = Hand(self.me.name, self._actor.member_key(request), self._store.bind_nonces)
+            secret = self._actor.member_key(request)
+            self._hands[key] = Hand(self.me.name, secret, self._store.nonce_guard(secret.public))
         hand = self._hands[key]
         body = hand.next(session)
         if isinstance(body, NoncesBody):

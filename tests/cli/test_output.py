@@ -12,6 +12,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from bitvm_bridge import keyring
 from bitvm_bridge.keys import Role
 from bitvm_bridge.transaction import Transaction
 from cli.main import root
@@ -337,7 +338,8 @@ def secrets_of(bridge: Bridge) -> set[str]:
             for name in store.seed_names(role):
                 seed = store.seed(role, name)
                 found |= {seed.reveal(), seed.wallet_key().reveal(), seed.winternitz_seed()}
-                found |= {seed.committee_key(deposit).reveal() for deposit in deposits}
+        for deposit in deposits:
+            found |= {keyring.member_key(store, key.member, deposit).reveal() for key in store.member_keys(deposit)}
     return {secret.hex() for secret in found}
 
 
@@ -363,7 +365,7 @@ def test_no_secret_is_ever_shown(tmp_path: Path) -> None:
     bridge.run("--rpcport", "x", "--rpcuser", "alice", "--rpcpassword", password, "node", "info", code=2)
     printed = "".join(done.stdout + done.stderr for done in bridge.log) + "".join(map(Path.read_text, files))
     secrets = secrets_of(bridge)
-    assert len(secrets) == 7 * 4
+    assert len(secrets) == 7 * 3 + 3
     assert instance in printed
     assert password not in printed
     for secret in secrets:
