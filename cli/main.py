@@ -23,6 +23,7 @@ from cli import (
     depositor,
     exchange,
     instance,
+    l2_stub,
     node,
     operator,
     program,
@@ -189,6 +190,7 @@ for group in (
     bench.bench,
     status.status,
     watch.watch,
+    l2_stub.l2_stub,
 ):
     root.add_command(group)
 

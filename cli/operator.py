@@ -31,6 +31,7 @@ from cli.disputed import (
     take_program,
 )
 from cli.keys import add_key_commands, name_option
+from cli.peg_outs import peg_outs
 from cli.sending import finish, open_wallet, rehearse, sending_options, show, take_sending
 
 
@@ -48,6 +49,7 @@ def operator() -> None:
 
 
 add_key_commands(operator, Role.OPERATOR)
+operator.add_command(peg_outs)
 
 
 @operator.command()

@@ -1,32 +1,27 @@
 """`bitvm-bridge watch`: do what a party owes, when it is due."""
 
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import Event as Flag
-from typing import Any, Final
+from typing import Any
 
 import click
 
-from bitvm_bridge.errors import BridgeError, NodeUnreachable
+from bitvm_bridge.errors import BridgeError
 from bitvm_bridge.keys import Role
+from bitvm_bridge.sources.uris import open_proofs
 from bitvm_bridge.store import Store
 from bitvm_bridge.watch import metrics
 from bitvm_bridge.watch.claims import DEFAULT_SHARE, ShareOfDeposit
 from bitvm_bridge.watch.journal import Journal
 from bitvm_bridge.watch.metrics import Counts, MetricsServer
 from bitvm_bridge.watch.notes import Level, Note
-from bitvm_bridge.watch.proofs import ProofFolder
 from bitvm_bridge.watch.watcher import CONFIRMATIONS, ROLES, Look, Settings, Watcher
 from cli.app import App, emit, say, with_app
+from cli.daemon import POLL, forever, undone
 from cli.disputed import compiling
 from cli.keys import DEFAULT_NAME
-
-POLL: Final = 30.0
-MAX_BACKOFF: Final = 600.0
-"""seconds: the longest wait for a node that does not answer."""
 
 
 @click.command()
@@ -51,9 +46,10 @@ MAX_BACKOFF: Final = 600.0
 )
 @click.option(
     "--proofs",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Operator: where the proof of an instance is, as ID.json, for programs that take one.",
+    envvar="BITVM_BRIDGE_PROOFS",
+    show_envvar=True,
+    metavar="SOURCE",
+    help="Operator: who has the proof of an instance: a folder with ID.json, exec:COMMAND, or http(s)://…",
 )
 @click.option("--metrics-port", type=int, metavar="PORT", help="Serve metrics for Prometheus on 127.0.0.1.")
 @click.option("--metrics-file", type=click.Path(dir_okay=False, path_type=Path), help="Write them to a file.")
@@ -79,7 +75,7 @@ def watch(app: App, /, **options: Any) -> None:
         confirmations=options["confirmations"] or CONFIRMATIONS[app.network],
         dry_run=options["dry_run"],
         demands=ShareOfDeposit(options["owed"]),
-        proofs=None if options["proofs"] is None else ProofFolder(options["proofs"]),
+        proofs=None if options["proofs"] is None else open_proofs(options["proofs"], say),
     )
     with app.store() as store, _output(options["log_json"], options["metrics_port"], options["metrics_file"]) as output:
         if options["rescan"]:
@@ -88,7 +84,11 @@ def watch(app: App, /, **options: Any) -> None:
         if options["once"]:
             _once(app, store, watcher, output, dry_run=settings.dry_run)
         else:
-            _forever(app, store, watcher, output, options["poll"], dry_run=settings.dry_run)
+            forever(
+                lambda: output.look(_look(app, store, watcher, dry_run=settings.dry_run)),
+                output.failed,
+                options["poll"],
+            )
 
 
 @dataclass
@@ -143,22 +143,10 @@ def _output(log_json: bool, port: int | None, file: Path | None) -> Iterator[_Ou
             server.close()
 
 
-class _Undo(Exception):
-    """Ends a dry run's store transaction without keeping anything."""
-
-
 def _look(app: App, store: Store, watcher: Watcher, *, dry_run: bool) -> Look:
     """One look with a fresh connection; a dry run leaves the store as it was."""
     with app.node() as node, compiling():
-        if not dry_run:
-            return watcher.look(node)
-        looks: list[Look] = []
-        try:
-            with store.transaction():
-                looks.append(watcher.look(node))
-                raise _Undo
-        except _Undo:
-            return looks[0]
+        return undone(store, lambda: watcher.look(node)) if dry_run else watcher.look(node)
 
 
 def _once(app: App, store: Store, watcher: Watcher, output: _Output, *, dry_run: bool) -> None:
@@ -178,29 +166,3 @@ def _document(look: Look) -> dict[str, Any]:
         "sent": look.sent,
         "notes": [note.document() for note in look.notes],
     }
-
-
-def _forever(app: App, store: Store, watcher: Watcher, output: _Output, poll: float, *, dry_run: bool) -> None:
-    """Look until a signal ends it; a node that does not answer is asked again, more and more rarely."""
-    with _stopped_by_signals() as stopped:
-        pause = poll
-        while not stopped.is_set():
-            try:
-                output.look(_look(app, store, watcher, dry_run=dry_run))
-                pause = poll
-            except NodeUnreachable as error:
-                output.failed(error)
-                pause = min(2 * pause, max(MAX_BACKOFF, poll))
-            stopped.wait(pause)
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[Flag]:
-    """A flag that SIGINT and SIGTERM set, so that nothing ends in the middle of a look."""
-    flag = Flag()
-    before = {number: signal.signal(number, lambda *_: flag.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield flag
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

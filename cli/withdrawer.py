@@ -1,14 +1,17 @@
 """`bitvm-bridge withdrawer`: a user's half of a PegOut."""
 
 import click
+import msgspec
 
 from bitvm_bridge import keyring
 from bitvm_bridge.chain.node import Utxo
+from bitvm_bridge.documents import from_hex
 from bitvm_bridge.errors import BridgeError
 from bitvm_bridge.keys import ExternalKey, Role, WalletKey, parse_address
 from bitvm_bridge.roles import withdrawer as role
+from bitvm_bridge.sources.request import ID_SIZE, PegOutRequest
 from bitvm_bridge.wallet import Wallet
-from cli.app import STDOUT, App, emit, say, with_app, write_file
+from cli.app import STDOUT, App, emit, read_file, say, with_app, write_file
 from cli.keys import add_key_commands, name_option
 
 
@@ -56,3 +59,21 @@ def _half(key: WalletKey, coin: Utxo, amount: int, script: bytes) -> str:
         say("not signed; have the wallet sign it SINGLE|ANYONECANPAY, then hand it to an operator")
         return role.question(key, coin, amount, script).to_base64()
     return role.request(key, coin, amount, script).to_psbt()
+
+
+@withdrawer.command()
+@click.option("--psbt", required=True, metavar="FILE", help="Your signed half.")
+@click.option("--id", "request_id", required=True, metavar="HEX", help="What the second layer calls it: 32 bytes.")
+@click.option("--out", metavar="FILE", default=STDOUT, help="Where to write the request [-].")
+@with_app
+def order(app: App, psbt: str, request_id: str, out: str) -> None:
+    """Write a request as a second layer passes it on.
+
+    It is your half of a PegOut with the second layer's id, on one line, as `operator peg-outs` takes it.
+    """
+    withdrawal = role.Withdrawal.from_psbt(read_file(psbt, "--psbt").decode("ascii", "replace"))
+    asked = PegOutRequest(from_hex("--id", request_id, ID_SIZE), withdrawal)
+    text = asked.to_json().decode()
+    if out != STDOUT:
+        write_file(out, text.encode() + b"\n")
+    emit(app, msgspec.structs.asdict(asked.document()), text if out == STDOUT else f"wrote {out}")

@@ -32,6 +32,7 @@ UPPER = {
     "bitvm_bridge.rebroadcast",
     "bitvm_bridge.records",
     "bitvm_bridge.roles",
+    "bitvm_bridge.sources",
     "bitvm_bridge.status",
     "bitvm_bridge.store",
     "bitvm_bridge.unsigned",
@@ -43,6 +44,7 @@ MAY_SEE_UPPER = (
     "bitvm_bridge/dispute",
     "bitvm_bridge/exchange",
     "bitvm_bridge/roles",
+    "bitvm_bridge/sources",
     "bitvm_bridge/watch",
     "cli",
 )
