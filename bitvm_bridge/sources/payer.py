@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Concatenate, Final, ParamSpec
 
-from bitvm_bridge import actions, rebroadcast, records
+from bitvm_bridge import actions, keyring, rebroadcast, records
 from bitvm_bridge.chain.node import Node
-from bitvm_bridge.errors import BridgeError, NodeUnreachable
+from bitvm_bridge.errors import BadInput, BridgeError, NodeUnreachable
 from bitvm_bridge.fees import FeePolicy
-from bitvm_bridge.keys import Role
+from bitvm_bridge.keys import ExternalKey, Role
 from bitvm_bridge.pending import pending
 from bitvm_bridge.rebroadcast import Action, Due
 from bitvm_bridge.roles import operator
@@ -97,12 +97,16 @@ class Payer:
     """Serves a source again and again. What it knows between two turns is in the store."""
 
     def __init__(self, store: Store, source: RequestSource, terms: Terms) -> None:
-        """Raises BadInput where the operator's key does not exist, or its passphrase was not given."""
+        """Raises BadInput where the operator's key is not here, or its passphrase was not given."""
+        key = keyring.wallet_key(store, Role.OPERATOR, terms.name)
+        if isinstance(key, ExternalKey):
+            expected = "an operator whose coins this data directory can sign for; else pay each with `peg-out`"
+            raise BadInput("--name", terms.name, expected)
         self._store = store
         self._source = source
         self._terms = terms
         self._library = Library(store)
-        self._key = store.seed(Role.OPERATOR, terms.name).wallet_key().xonly
+        self._key = key.xonly
 
     def turn(self, node: Node) -> Turn:
         """Take what is new, look after what was made, pay what can be paid.

@@ -306,6 +306,13 @@ def test_another_operator_has_no_instance(two: tuple[Bridge, list[str]]) -> None
     assert f"{TAKEN} 99,000,000 sat (0 have" in serve(bridge, "--broadcast", "--name", "other", code=1)["error"]
 
 
+def test_an_operator_whose_wallet_is_elsewhere_pays_by_hand(two: tuple[Bridge, list[str]]) -> None:
+    bridge, _ = two
+    bridge.run("operator", "keygen", "--name", "far", "--external", "ab" * 32)
+    message = bridge.refused("operator", "peg-outs", "--source", "x", "--once", "--name", "far", code=2)
+    assert message.startswith("--name: 'far' is not an operator whose coins this data directory can sign for")
+
+
 @pytest.fixture
 def layer() -> Iterator[SecondLayer]:
     sequencer = Sequencer()
