@@ -97,10 +97,10 @@ def _known(graph: Graph) -> Iterator[tuple[bytes, str]]:
     owners = [graph.deposit.request.depositor, *([graph.instance.operator] if graph.instance else [])]
     for key in owners:
         yield wallet_script(key), of_key(key)
-    if graph.instance is not None and (council := connectors.council_sink(graph.instance)) is not None:
-        written = of_connector(council)
-        if written is not None:
-            yield council.script_pubkey, written
+    if (council := graph.deposit.params.council) is not None:
+        share = connectors.council_share(graph.deposit.params, council)
+        if (written := of_connector(share)) is not None:
+            yield share.script_pubkey, written
 
 
 def _watched(script: bytes, network: Network) -> str:

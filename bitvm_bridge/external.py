@@ -4,7 +4,7 @@ A transaction comes here with a placeholder where each signature of that key bel
 witness says the rest: nothing for a key path, script and control block for a leaf.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Final
@@ -68,18 +68,18 @@ def can_sign(key: bytes, funded: Funded) -> bool:
     )
 
 
-def ask(funded: Funded, key: ExternalKey, makes: Iterable[Connector] = ()) -> Psbt:
-    """The PSBT by which the wallet that holds `key` can see what it signs and sign it.
+def ask(funded: Funded, signers: Sequence[ExternalKey], makes: Iterable[Connector] = ()) -> Psbt:
+    """The PSBT by which wallets that hold these keys can see what they sign and sign it.
 
-    `makes` are the connectors of outputs: with their leaves the wallet can check that the key is in one of them.
+    `makes` are the connectors of outputs: with their leaves a wallet can check that its key is in one of them.
     """
-    asked = {item.index: _input_fields(item, key) for item in wanted(funded)}
+    asked = {item.index: input_fields(item.sighash, item.leaf, signers) for item in wanted(funded)}
     inputs = [
         {psbt.WITNESS_UTXO: out.serialize()} | asked.get(index, _finished_fields(txin))
         for index, (txin, out) in enumerate(zip(funded.tx.inputs, funded.spent, strict=True))
     ]
     known = {connector.script_pubkey: connector for connector in makes}
-    outputs = tuple(_output_fields(out, key, known.get(out.script_pubkey)) for out in funded.tx.outputs)
+    outputs = tuple(_output_fields(out, signers, known.get(out.script_pubkey)) for out in funded.tx.outputs)
     return Psbt(_unsigned(funded.tx), tuple(inputs), outputs)
 
 
@@ -92,26 +92,31 @@ def _finished_fields(txin: TxIn) -> dict[bytes, bytes]:
     return {psbt.FINAL_WITNESS: txin.serialize_witness()} if txin.witness else {}
 
 
-def _input_fields(item: Wanted, key: ExternalKey) -> dict[bytes, bytes]:
+def input_fields(
+    sighash: SigHash, leaf: tuple[bytes, bytes] | None, signers: Sequence[ExternalKey]
+) -> dict[bytes, bytes]:
+    """What signers must know of an input: by key path (of the one signer), or by a leaf (script, control block)."""
     fields: dict[bytes, bytes] = {}
-    if item.sighash is not SigHash.DEFAULT:
-        fields[psbt.SIGHASH_TYPE] = int(item.sighash).to_bytes(4, "little")
-    if item.leaf is None:
-        return fields | {
-            psbt.TAP_INTERNAL_KEY: key.xonly,
-            psbt.TAP_DERIVATION + key.xonly: _derivation(key, []),
+    if sighash is not SigHash.DEFAULT:
+        fields[psbt.SIGHASH_TYPE] = int(sighash).to_bytes(4, "little")
+    if leaf is None:
+        (key,) = signers
+        return fields | {psbt.TAP_INTERNAL_KEY: key.xonly, psbt.TAP_DERIVATION + key.xonly: _derivation(key, [])}
+    script, control = leaf
+    derivations = {psbt.TAP_DERIVATION + key.xonly: _derivation(key, [leaf_hash(script)]) for key in signers}
+    return (
+        fields
+        | derivations
+        | {
+            psbt.TAP_INTERNAL_KEY: control[1:_CONTROL_BASE],
+            psbt.TAP_MERKLE_ROOT: merkle_root(script, control),
+            psbt.TAP_LEAF_SCRIPT + control: script + bytes([LEAF_VERSION]),
         }
-    script, control = item.leaf
-    return fields | {
-        psbt.TAP_INTERNAL_KEY: control[1:_CONTROL_BASE],
-        psbt.TAP_MERKLE_ROOT: _root(script, control),
-        psbt.TAP_LEAF_SCRIPT + control: script + bytes([LEAF_VERSION]),
-        psbt.TAP_DERIVATION + key.xonly: _derivation(key, [leaf_hash(script)]),
-    }
+    )
 
 
-def _root(script: bytes, control: bytes) -> bytes:
-    """The root of the tree that a control block proves a script to be in."""
+def merkle_root(script: bytes, control: bytes) -> bytes:
+    """The root of the tree that a control block says a script is in."""
     node = leaf_hash(script)
     for start in range(_CONTROL_BASE, len(control), 32):
         node = taproot.branch_hash(node, control[start : start + 32])
@@ -122,17 +127,20 @@ def _derivation(key: ExternalKey, leaves: list[bytes]) -> bytes:
     return compact_size(len(leaves)) + b"".join(leaves) + key.origin.serialized
 
 
-def _output_fields(out: TxOut, key: ExternalKey, connector: Connector | None) -> Fields:
-    if out.script_pubkey == wallet_script(key.xonly):
-        return {
-            psbt.OUT_TAP_INTERNAL_KEY: key.xonly,
-            psbt.OUT_TAP_DERIVATION + key.xonly: _derivation(key, []),
-        }
+def _output_fields(out: TxOut, signers: Sequence[ExternalKey], connector: Connector | None) -> Fields:
+    for key in signers:
+        if out.script_pubkey == wallet_script(key.xonly):
+            return {
+                psbt.OUT_TAP_INTERNAL_KEY: key.xonly,
+                psbt.OUT_TAP_DERIVATION + key.xonly: _derivation(key, []),
+            }
     if connector is None or connector.stream is not None:
         return {}
-    own = [connector.tree.leaf_hash(leaf.name) for leaf in connector.named if key.xonly in leaf.script]
     fields = {psbt.OUT_TAP_INTERNAL_KEY: taproot.NUMS_KEY, psbt.OUT_TAP_TREE: _tree(connector)}
-    return fields | ({psbt.OUT_TAP_DERIVATION + key.xonly: _derivation(key, own)} if own else {})
+    for key in signers:
+        if own := [connector.tree.leaf_hash(leaf.name) for leaf in connector.named if key.xonly in leaf.script]:
+            fields[psbt.OUT_TAP_DERIVATION + key.xonly] = _derivation(key, own)
+    return fields
 
 
 def _tree(connector: Connector) -> bytes:

@@ -19,7 +19,6 @@ from bitvm_bridge.errors import BadInput
 from bitvm_bridge.keys import ExternalKey, KeyOrigin, Role, SecretKey, Seed, WalletKey
 from bitvm_bridge.setup import DepositSetup
 from bitvm_bridge.store import MemberKey, Store
-from scripts_tapleaf.hashing import hash160
 
 EXTERNAL: Final = "external key"
 _EXPECTED: Final = (
@@ -181,7 +180,7 @@ def parse_external(text: str, index: int = 0, field: str = "external key") -> Ex
     """
     text = text.strip()
     if not text.startswith("tr("):
-        return _bare(_xonly(field, text))
+        return ExternalKey.bare(_xonly(field, text))
     body, mark, found = text.partition("#")
     if not body.isascii() or (mark and found != checksum(body)):
         raise BadInput(field, found, "the checksum of this descriptor")
@@ -196,7 +195,7 @@ def parse_external(text: str, index: int = 0, field: str = "external key") -> Ex
     if parsed.taptree or (parsed.key.is_extended and parsed.key.key.version != NETWORKS["test"]["xpub"]):
         raise BadInput(field, "the one given", _EXPECTED)
     if key.fingerprint is None:
-        return _bare(bytes(key.xonly()))
+        return ExternalKey.bare(bytes(key.xonly()))
     return ExternalKey(bytes(key.xonly()), KeyOrigin(bytes(key.fingerprint), tuple(key.derivation)))
 
 
@@ -206,8 +205,3 @@ def _xonly(field: str, text: str) -> bytes:
         return secp.check_xonly(field, from_hex(field, text, 32))
     except BadInput:
         raise BadInput(field, "the one given", _EXPECTED) from None
-
-
-def _bare(xonly: bytes) -> ExternalKey:
-    """A key without a master: by convention it is found by its own fingerprint."""
-    return ExternalKey(xonly, KeyOrigin(hash160(b"\x02" + xonly)[:4]))

@@ -13,6 +13,7 @@ from bitvm_bridge import secp
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.params import Network
 from bitvm_bridge.taproot import tap_tweak
+from scripts_tapleaf.hashing import hash160
 from scripts_tapleaf.script import num, push
 
 SEED_SIZE: Final = 32
@@ -30,6 +31,7 @@ class Role(StrEnum):
     OPERATOR = "operator"
     COMMITTEE = "committee"
     CHALLENGER = "challenger"
+    COUNCIL = "council"
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,11 @@ class ExternalKey:
 
     def __post_init__(self) -> None:
         secp.check_xonly("public key", self.xonly)
+
+    @classmethod
+    def bare(cls, xonly: bytes) -> Self:
+        """A key without a master: by convention it is found by its own fingerprint."""
+        return cls(xonly, KeyOrigin(hash160(b"\x02" + xonly)[:4]))
 
     def sign(self, _: bytes) -> bytes:
         """Room for the signature of 32 bytes."""

@@ -107,7 +107,7 @@ def signer(store: Store, prepared: Prepared) -> ExternalKey:
 
 def questions(prepared: Prepared, key: ExternalKey) -> list[Psbt]:
     """A PSBT for the transaction and one for its child, as far as they lack signatures."""
-    return [external.ask(part, key, prepared.makes) for part in _parts(prepared) if wanted(part)]
+    return [external.ask(part, [key], prepared.makes) for part in _parts(prepared) if wanted(part)]
 
 
 def hold(store: Store, unsigned: Unsigned) -> None:

@@ -66,7 +66,7 @@ def bump(app: App, /, transaction: str, owner: str, name: str, **options: Any) -
         with compiling():
             graph = records.graph_of(store, item.owner)
         left = rebroadcast.blocks_left(graph, node, item.name)
-        wallet = payer(store, node, item, name, fee_rate(app, node, sending, left))
+        wallet = payer(store, node, item, name, fee_rate(app, node, sending.fee_rate, left))
         prepared = bumping.bump(wallet, item, graph, app.fees.maximum)
         vsize = sum(tx.vsize for tx in prepared.transactions)
         finish(

@@ -7,8 +7,9 @@ import click
 from bitvm_bridge import keyring, records
 from bitvm_bridge.descriptors import describe
 from bitvm_bridge.documents import from_hex
+from bitvm_bridge.errors import BadInput
 from bitvm_bridge.keys import Role
-from bitvm_bridge.params import Network, Params
+from bitvm_bridge.params import Council, Network, Params
 from bitvm_bridge.protocol import Request
 from bitvm_bridge.roles import depositor as role
 from bitvm_bridge.signing.musig import Committee
@@ -47,8 +48,18 @@ PARAMETERS = {
 }
 
 
+COUNCIL_OPTIONS = (
+    click.option(
+        "--council", metavar="K:KEY,KEY…", help="K of these x-only keys may move a vault that nobody has moved [none]."
+    ),
+    click.option("--council-delay", type=int, metavar="BLOCKS", help="How long they must wait after PegIn."),
+)
+
+
 def parameter_options(command: Any) -> Any:
     """An option for each parameter of the protocol; what is not given has the network's default."""
+    for option in reversed(COUNCIL_OPTIONS):
+        command = option(command)
     for name, meaning in reversed(PARAMETERS.items()):
         option = click.option(f"--{name.replace('_', '-')}", name, type=int, help=f"{meaning} [{_defaults(name)}].")
         command = option(command)
@@ -60,6 +71,26 @@ def _defaults(name: str) -> str:
     if len(set(values.values())) == 1:
         return values[Network.REGTEST]
     return ", ".join(f"{value} on {network}" for network, value in values.items())
+
+
+def take_params(network: Network, options: dict[str, Any]) -> Params:
+    """The parameters out of a command's options, all that are left. Raises BadInput."""
+    council = _take_council(options)
+    given = {key: value for key, value in options.items() if value is not None}
+    return Params.default(network, council=council, **given)
+
+
+def _take_council(options: dict[str, Any]) -> Council | None:
+    """The council out of a command's options. Raises BadInput."""
+    text, delay = options.pop("council"), options.pop("council_delay")
+    if (text is None) != (delay is None):
+        raise BadInput("--council-delay", delay, "given together with --council, or neither")
+    if text is None:
+        return None
+    threshold, _, keys = text.partition(":")
+    if not threshold.isascii() or not threshold.isdigit():
+        raise BadInput("--council", text, "a number of keys, a colon, and keys with commas between")
+    return Council(int(threshold), tuple(from_hex("--council", key, 32) for key in keys.split(",")), delay)
 
 
 @depositor.command()
@@ -78,7 +109,7 @@ def deposit(app: App, /, name: str, receiver: str, **options: Any) -> None:
     bitvm-bridge depositor deposit --receiver 00112233445566778899aabbccddeeff00112233 --broadcast
     """
     sending = take_sending(options)
-    params = Params.default(app.network, **{key: value for key, value in options.items() if value is not None})
+    params = take_params(app.network, options)
     with app.store() as store, app.node() as node:
         key = keyring.wallet_key(store, Role.DEPOSITOR, name)
         request = Request(params, key.xonly, from_hex("--receiver", receiver))

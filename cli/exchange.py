@@ -14,14 +14,13 @@ from bitvm_bridge.exchange.mailbox import Folder, Mailbox
 from bitvm_bridge.exchange.party import Courier, Party
 from bitvm_bridge.exchange.roster import Participant, PartyDocument, Roster
 from bitvm_bridge.keys import Role
-from bitvm_bridge.params import Params
 from bitvm_bridge.pending import Pending
 from bitvm_bridge.protocol import Request
 from bitvm_bridge.store import Store
 from bitvm_bridge.wallet import Wallet
 from cli.app import App, emit, read_file, say, with_app
 from cli.bump import payer
-from cli.depositor import parameter_options
+from cli.depositor import parameter_options, take_params
 from cli.disputed import compiling, program_options, take_program
 from cli.keys import DEFAULT_NAME
 
@@ -89,7 +88,7 @@ def request(
     `exchange run` tells the others, pays as soon as every member has said its key, and moves the deposit into the vault
     when the committee has confirmed it.
     """
-    params = Params.default(app.network, **{key: value for key, value in options.items() if value is not None})
+    params = take_params(app.network, options)
     with app.store() as store:
         seed = store.seed(Role.DEPOSITOR, name)
         asked = Request(params, seed.wallet_key().xonly, from_hex("--receiver", receiver))

@@ -71,10 +71,8 @@ def finish(app: App, /, files: tuple[str, ...], **options: Any) -> None:
     bitvm-bridge psbt finish signed.psbt --broadcast
     """
     sending = take_sending(options)
-    for option, given in (("--fee-rate", sending.fee_rate), ("--psbt-out", sending.psbt_out)):
-        if given is not None:
-            raise BadInput(option, given, "used with `psbt finish`")
-    signed = [item for file in files for item in _read(file)]
+    sending.check_is_answer()
+    signed = [item for file in files for item in read_psbts(file)]
     with app.store() as store:
         found = unsigned.find(store, signed[0]).sign(signed)
         if found.missing:
@@ -98,7 +96,8 @@ def _keep_challenge(app: App, store: Store, found: Unsigned, dry_run: bool) -> N
     say("the signature for Challenge verifies" + ("; nothing kept (--dry-run)" if dry_run else " and is kept"))
 
 
-def _read(file: str) -> list[Psbt]:
+def read_psbts(file: str) -> list[Psbt]:
+    """Every PSBT of a file: one in binary, or base64, one a line. Raises BadInput, for none too."""
     raw = read_file(file, "file")
     parts = [raw] if raw.startswith(MAGIC) else raw.split()
     if not parts:

@@ -39,6 +39,12 @@ class Sending:
             if given:
                 raise BadInput(option, "given", "used before another wallet has signed; `psbt finish` takes it then")
 
+    def check_is_answer(self) -> None:
+        """Raises BadInput for what can no longer be asked of a transaction that others have signed."""
+        for option, given in (("--fee-rate", self.fee_rate), ("--psbt-out", self.psbt_out)):
+            if given is not None:
+                raise BadInput(option, given, "used here: the transaction is what was signed")
+
 
 def sending_options(command: F) -> F:
     """--broadcast, --dry-run, --out, --fee-rate and --psbt-out."""
@@ -73,15 +79,15 @@ def open_wallet(
 
     Coins that the store has set aside for anything else are left alone.
     """
-    return actions.open_wallet(store, node, role, name, fee_rate(app, node, sending), owner, what)
+    return actions.open_wallet(store, node, role, name, fee_rate(app, node, sending.fee_rate), owner, what)
 
 
-def fee_rate(app: App, node: Node, sending: Sending, blocks_left: int | None = None) -> float:
+def fee_rate(app: App, node: Node, asked: float | None, blocks_left: int | None = None) -> float:
     """The rate that was asked for, else that of the fee policy (sat/vB). Raises BadInput or BridgeError."""
-    if sending.fee_rate is None:
+    if asked is None:
         return app.fees.policy(node).rate(blocks_left)
-    check_fee_rate(sending.fee_rate, app.fees.maximum)
-    return sending.fee_rate
+    check_fee_rate(asked, app.fees.maximum)
+    return asked
 
 
 def finish(

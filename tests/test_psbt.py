@@ -68,7 +68,7 @@ def finalised(signed: Psbt, funded: Funded) -> Psbt:
 
 def test_a_question_has_what_a_wallet_needs() -> None:
     funded = refund()
-    question = ask(funded, KEY)
+    question = ask(funded, [KEY])
     (leaf, _) = wanted(funded)
     assert leaf.leaf is not None
     script, control = leaf.leaf
@@ -101,7 +101,7 @@ def test_the_deposit_output_shows_its_leaves() -> None:
         (TxIn(OutPoint(b"\x77" * 32, 1), SEQUENCE_RBF, witness=(bytes(64),)),),
         (TxOut(connector.amount, connector.script_pubkey),),
     )
-    (fields,) = ask(Funded(tx, (COIN,)), KEY, [connector]).outputs
+    (fields,) = ask(Funded(tx, (COIN,)), [KEY], [connector]).outputs
     assert fields[psbt.OUT_TAP_INTERNAL_KEY] == NUMS_KEY
     leaves = [b"\x01\xc0" + compact_size(len(leaf.script)) + leaf.script for leaf in connector.named]
     assert fields[psbt.OUT_TAP_TREE] == b"".join(leaves)
@@ -110,7 +110,7 @@ def test_the_deposit_output_shows_its_leaves() -> None:
 
 
 def test_another_library_reads_a_question() -> None:
-    question = ask(refund(), KEY)
+    question = ask(refund(), [KEY])
     other = PSBT.parse(question.serialize())
     assert other.tx.serialize() == question.tx.serialize_base()
     assert other.inputs[0].witness_utxo.value == 100_000_000
@@ -124,7 +124,7 @@ def test_another_library_reads_a_question() -> None:
 @pytest.mark.parametrize("finish", [lambda signed, _: signed, finalised], ids=["signed", "finalised"])
 def test_signatures_are_taken(finish: Callable[[Psbt, Funded], Psbt]) -> None:
     funded = refund()
-    signed = finish(answer(ask(funded, KEY), funded), funded)
+    signed = finish(answer(ask(funded, [KEY]), funded), funded)
     done = take(Psbt.parse(signed.to_base64().encode()), funded, KEY.xonly)
     assert done.tx.txid == funded.tx.txid
     assert not wanted(done)
@@ -135,7 +135,7 @@ def test_a_sighash_type_is_asked_for_and_checked() -> None:
     setup = builders.instance_setup()
     funded = operator.unsigned_challenge(setup)
     secret = builders.wallet_key(Role.OPERATOR)
-    question = ask(funded, ExternalKey(secret.xonly, KeyOrigin(bytes(4))))
+    question = ask(funded, [ExternalKey(secret.xonly, KeyOrigin(bytes(4)))])
     assert question.inputs[0][psbt.SIGHASH_TYPE] == b"\x83\0\0\0"
     (item,) = wanted(funded)
     assert item.digest(funded) == setup.graph["Challenge"].digest("challenge")
@@ -162,9 +162,9 @@ def refused(signed: Psbt, funded: Funded) -> str:
 
 def test_a_missing_signature_is_named() -> None:
     funded = refund()
-    signed = answer(ask(funded, KEY), funded)
+    signed = answer(ask(funded, [KEY]), funded)
     for index in range(2):
-        bare = tuple(ask(funded, KEY).inputs[i] if i == index else fields for i, fields in enumerate(signed.inputs))
+        bare = tuple(ask(funded, [KEY]).inputs[i] if i == index else fields for i, fields in enumerate(signed.inputs))
         assert refused(replace(signed, inputs=bare), funded) == (
             f"PSBT: input {index}, signature: none of key {KEY.xonly.hex()}"
         )
@@ -172,14 +172,14 @@ def test_a_missing_signature_is_named() -> None:
 
 def test_a_wrong_key_is_named() -> None:
     funded = refund()
-    reason = refused(answer(ask(funded, KEY), funded, STRANGER), funded)
+    reason = refused(answer(ask(funded, [KEY]), funded, STRANGER), funded)
     assert reason == f"PSBT: input 0, signature: not one of key {KEY.xonly.hex()} for this transaction"
 
 
 @pytest.mark.parametrize("sighash", [SigHash.ALL, SigHash.NONE, SigHash.SINGLE, SigHash.ALL_ANYONECANPAY])
 def test_a_wrong_sighash_type_is_named(sighash: SigHash) -> None:
     funded = refund()
-    reason = refused(answer(ask(funded, KEY), funded, sighash=sighash), funded)
+    reason = refused(answer(ask(funded, [KEY]), funded, sighash=sighash), funded)
     assert reason == f"PSBT: input 0, signature: sighash type {int(sighash):#04x}, expected 0x00"
 
 
@@ -223,13 +223,13 @@ def test_another_transaction_is_refused_though_it_is_signed(what: str) -> None:
     theirs = replace(ours, tx=change(ours.tx))
     if len(theirs.tx.inputs) != len(theirs.spent):
         theirs = replace(theirs, spent=(*theirs.spent, COIN)[: len(theirs.tx.inputs)])
-    signed = answer(ask(theirs, KEY), theirs)
+    signed = answer(ask(theirs, [KEY]), theirs)
     assert refused(signed, ours) == f"PSBT: {reason}"
 
 
 def test_nothing_else_of_a_psbt_is_used() -> None:
     funded = refund()
-    signed = answer(ask(funded, KEY), funded)
+    signed = answer(ask(funded, [KEY]), funded)
     other = (
         {**signed.inputs[0], psbt.WITNESS_UTXO: TxOut(1, b"\x51").serialize(), b"\xfc\x01": b"junk"},
         signed.inputs[1],
@@ -239,7 +239,7 @@ def test_nothing_else_of_a_psbt_is_used() -> None:
 
 def test_a_final_witness_by_another_leaf_is_no_signature() -> None:
     funded = refund()
-    signed = finalised(answer(ask(funded, KEY), funded), funded)
+    signed = finalised(answer(ask(funded, [KEY]), funded), funded)
     raw = signed.inputs[0][psbt.FINAL_WITNESS]
     for changed in (raw[:-1] + bytes([raw[-1] ^ 1]), b"\x00"):
         reason = refused(replace(signed, inputs=({psbt.FINAL_WITNESS: changed}, signed.inputs[1])), funded)
@@ -266,14 +266,14 @@ def version_2(signed: Psbt) -> bytes:
 
 def test_version_2_is_read() -> None:
     funded = refund()
-    signed = answer(ask(funded, KEY), funded)
+    signed = answer(ask(funded, [KEY]), funded)
     read = Psbt.parse(version_2(signed))
     assert read.tx == signed.tx
     assert take(read, funded, KEY.xonly) == take(signed, funded, KEY.xonly)
 
 
 def test_what_version_2_may_not_say() -> None:
-    raw = version_2(ask(refund(), KEY))
+    raw = version_2(ask(refund(), [KEY]))
     count = raw.index(bytes.fromhex("01040102"))
     for changed, reason in (
         (raw[:count] + bytes.fromhex("010403fd0201") + raw[count + 4 :], "more than 252 inputs or outputs"),
@@ -309,7 +309,7 @@ def test_no_psbt(raw: bytes) -> None:
 
 
 def test_every_cut_and_what_follows_is_refused() -> None:
-    for raw in (ask(refund(), KEY).serialize(), version_2(ask(refund(), KEY))):
+    for raw in (ask(refund(), [KEY]).serialize(), version_2(ask(refund(), [KEY]))):
         for size in range(len(raw)):
             with pytest.raises(BadInput):
                 Psbt.parse(b64encode(raw[:size]))
@@ -319,7 +319,7 @@ def test_every_cut_and_what_follows_is_refused() -> None:
 
 @given(st.data())
 def test_junk_is_refused_in_one_way(data: st.DataObject) -> None:
-    raw = bytearray(data.draw(st.sampled_from([ask(refund(), KEY).serialize(), version_2(ask(refund(), KEY))])))
+    raw = bytearray(data.draw(st.sampled_from([ask(refund(), [KEY]).serialize(), version_2(ask(refund(), [KEY]))])))
     for position in data.draw(st.lists(st.integers(5, len(raw) - 1), max_size=4)):
         raw[position] = data.draw(st.integers(0, 255))
     try:

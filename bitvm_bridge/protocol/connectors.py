@@ -78,15 +78,14 @@ def disprove(instance: Instance) -> Connector:
 
 def sink(instance: Instance) -> bytes:
     """Where a burn share goes: the council's output, or an output that nobody can spend."""
-    council = council_sink(instance)
-    return OP_RETURN if council is None else council.script_pubkey
-
-
-def council_sink(instance: Instance) -> Connector | None:
-    """The output of a burn share that the council may spend, where there is one."""
     if (council := instance.params.council) is None:
-        return None
-    return Connector(instance.params.burn, (_council(council),))
+        return OP_RETURN
+    return council_share(instance.params, council).script_pubkey
+
+
+def council_share(params: Params, council: Council) -> Connector:
+    """The burn share of a slashed bond where there is a council, which may spend it."""
+    return Connector(params.burn, (_council(council),))
 
 
 def _council(council: Council) -> Leaf:

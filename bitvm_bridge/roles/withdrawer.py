@@ -101,7 +101,7 @@ def question(key: ExternalKey, coin: Utxo, amount: int, script_pubkey: bytes) ->
     room = SigHash.SINGLE_ANYONECANPAY.append_to(
         key.sign_key_path(_digest(coin.outpoint, coin.output, half.outputs[0]))
     )
-    return external.ask(Funded(half.with_witness(0, (room,)), (coin.output,)), key)
+    return external.ask(Funded(half.with_witness(0, (room,)), (coin.output,)), [key])
 
 
 def _check_amount(amount: int) -> None:

@@ -103,6 +103,7 @@ MAKERS = {
     "committee": {"cooperative-payout"},
     "challenger": {"challenge", "assert-timeout", "disprove", "forfeit"},
     "psbt": {"finish"},
+    "council": {"finish"},
 }
 TURNS = {"peg-outs"}
 """Commands that make as many as there is need of, and report on what they are for."""
