@@ -20,6 +20,7 @@ from bitvm_bridge.store import Store
 P = ParamSpec("P")
 R = TypeVar("R")
 EMBEDDED: Final = "embedded"
+ESPLORA: Final = "esplora"
 BITCOIND: Final = "bitcoind"
 STDOUT: Final = "-"
 
@@ -52,6 +53,7 @@ class App:
     plain_keys: bool
     passphrase: str | None = field(repr=False)
     fees: FeeOptions = field(default_factory=FeeOptions)
+    esplora: str = ""
 
     @property
     def home(self) -> Path:
@@ -75,6 +77,10 @@ class App:
                 return EmbeddedNode(self.home / "chain")
             except OSError as error:
                 raise BadInput("--datadir", self.datadir, f"a folder to write to ({error.strerror})") from None
+        if self.node_kind == ESPLORA:
+            from bitvm_bridge.chain.esplora import EsploraNode
+
+            return EsploraNode(self.esplora, self.network)
         from bitvm_bridge.chain.bitcoind import BitcoindNode
         from bitvm_bridge.chain.rpc import from_options
 

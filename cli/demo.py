@@ -45,6 +45,8 @@ def demo(app: App, /, stories: tuple[str, ...], kind: str | None, bitcoind: str 
         raise BadInput("--network", app.network, "regtest: the demo makes a chain of its own")
     if app.rpc.given():
         raise BadInput("node", "the one at --rpc…", "one that the demo starts itself; use --bitcoind PATH")
+    if app.esplora:
+        raise BadInput("--esplora", app.esplora, "a node that the demo can mine on")
     spec, given = take_subject(options)
     kind = kind or app.node_kind
     if "forged" in stories and not takes_proof(spec):

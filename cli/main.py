@@ -33,7 +33,7 @@ from cli import (
     watch,
     withdrawer,
 )
-from cli.app import BITCOIND, EMBEDDED, App, RpcOptions, read_file, refusals_exit, refuse
+from cli.app import BITCOIND, EMBEDDED, ESPLORA, App, RpcOptions, read_file, refusals_exit, refuse
 
 EPILOG = """\b
 Exit codes: 0 done · 1 refused · 2 bad usage or input · 3 node unreachable
@@ -93,6 +93,7 @@ def _usage_is_one_line(json: bool) -> Iterator[None]:
 )
 @click.option("--rpccookiefile", type=click.Path(path_type=Path), metavar="FILE", help="RPC cookie [bitcoind's own].")
 @click.option("--rpcwallet", metavar="NAME", help="bitcoind wallet to address.")
+@click.option("--esplora", default="", metavar="URL", help="An Esplora server instead of a node of your own.")
 @click.option(
     "--cachedir",
     type=click.Path(file_okay=False, path_type=Path),
@@ -138,6 +139,7 @@ def _app(
     shortcut: str | None,
     datadir: Path | None,
     node_kind: str | None,
+    esplora: str,
     json: bool,
     insecure_plain_keys: bool,
     passphrase_file: str | None,
@@ -150,14 +152,19 @@ def _app(
         raise BadInput("--network", network, f"the network that --{shortcut} names")
     chosen = Network(network or shortcut or Network.REGTEST)
     connection = RpcOptions(**rpc)
+    if esplora and (node_kind or connection.given()):
+        raise BadInput("--esplora", esplora, "used without --node and --rpc…")
     kind = node_kind or (BITCOIND if connection.given() or chosen is not Network.REGTEST else EMBEDDED)
+    kind = ESPLORA if esplora else kind
     if kind == EMBEDDED and chosen is not Network.REGTEST:
         raise BadInput("--node", kind, f"bitcoind on {chosen}: the embedded chain is regtest only")
     if insecure_plain_keys and chosen is not Network.REGTEST:
         raise BadInput("--insecure-plain-keys", chosen, "used on regtest only")
     home = datadir or user_data_path("bitvm-bridge")
     fee_options = FeeOptions(fee_source, max_fee_rate, fee_margin)
-    return App(chosen, home, kind, connection, json, insecure_plain_keys, _passphrase(passphrase_file), fee_options)
+    return App(
+        chosen, home, kind, connection, json, insecure_plain_keys, _passphrase(passphrase_file), fee_options, esplora
+    )
 
 
 def _passphrase(file: str | None) -> str | None:

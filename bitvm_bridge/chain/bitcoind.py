@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from bitvm_bridge import policy
 from bitvm_bridge.chain.blocks import ANYONE, previous_hash
-from bitvm_bridge.chain.kernel import parse_block, verify_inputs
+from bitvm_bridge.chain.judge import MISSING, judge
+from bitvm_bridge.chain.kernel import parse_block
 from bitvm_bridge.chain.node import FALLBACK_FEE_RATE, Block, Utxo, Verdict, Waiting
 from bitvm_bridge.chain.rpc import LONG_CALL_TIMEOUT, NOT_FOUND, Rpc, RpcRefused
 from bitvm_bridge.errors import NodeRejected, NodeUnreachable
@@ -24,7 +24,6 @@ _FEE_TOO_LOW: Final = ("min relay fee not met", "mempool min fee not met")
 _SCANNING: Final = "Scan already in progress"
 _POLL: Final = 0.1
 """seconds between two questions whether the node is free."""
-_MISSING: Final = "bad-txns-inputs-missingorspent"
 
 
 @dataclass(frozen=True)
@@ -168,7 +167,7 @@ class BitcoindNode:
         if not refused:
             return Verdict(True)
         if len(transactions) == 2 and refused[0] is results[0] and refused[0].get("reject-reason") in _FEE_TOO_LOW:
-            return self._test_package(*transactions)
+            return judge(transactions, self.output, self.height(), self.min_fee_rate())
         return Verdict(False, _reason(refused[0]))
 
     def broadcast(self, tx: Transaction, *, max_burn: int = 0) -> None:
@@ -200,33 +199,6 @@ class BitcoindNode:
     def close(self) -> None:
         """Close the connection; safe to call twice."""
         self._rpc.close()
-
-    def _test_package(self, parent: Transaction, child: Transaction) -> Verdict:
-        created = {parent.outpoint(index): out for index, out in enumerate(parent.outputs)}
-        parent_spent, child_spent = self._spent(parent, {}), self._spent(child, created)
-        if parent_spent is None or child_spent is None:
-            return Verdict(False, _MISSING)
-        if reasons := policy.check_package(parent, parent_spent, child, child_spent):
-            return Verdict(False, "; ".join(reasons))
-        fee = policy.fee_of(parent, parent_spent) + policy.fee_of(child, child_spent)
-        if fee < (floor := self.min_fee_rate() * (parent.vsize + child.vsize)):
-            return Verdict(False, f"mempool min fee not met (together {fee} < {floor:.0f} sat)")
-        for tx, spent in ((parent, parent_spent), (child, child_spent)):
-            if (index := verify_inputs(tx, spent)) is not None:
-                return Verdict(False, f"mempool-script-verify-flag-failed (input {index} of {tx.txid_hex})")
-        return Verdict(True)
-
-    def _spent(self, tx: Transaction, created: Mapping[OutPoint, TxOut]) -> list[TxOut] | None:
-        """The outputs that a transaction spends; None where one does not exist or is spent in a block."""
-        spent = []
-        for txin in tx.inputs:
-            output = created.get(txin.outpoint)
-            if output is None and (coin := self.output(txin.outpoint)) is not None:
-                output = coin.output
-            if output is None:
-                return None
-            spent.append(output)
-        return spent
 
     def _walk(self) -> Iterator[tuple[int, str, _BlockIndex]]:
         """Height, hash and index of the best chain's blocks from the tip down.
@@ -270,7 +242,7 @@ def _hex(transactions: Sequence[Transaction]) -> list[str]:
 def _reason(result: Mapping[str, Any]) -> str:
     """Why `testmempoolaccept` refuses, in the words that sending would get."""
     reason = result.get("package-error") or result.get("reject-details") or result.get("reject-reason")
-    return _MISSING if reason == "missing-inputs" else str(reason or "not validated")
+    return MISSING if reason == "missing-inputs" else str(reason or "not validated")
 
 
 def _sat(btc: Decimal) -> int:
