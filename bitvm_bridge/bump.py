@@ -21,6 +21,7 @@ from bitvm_bridge.policy import INCREMENTAL_FEE_RATE, min_fee
 from bitvm_bridge.protocol import ClaimFunding, PegInDeposit, Template
 from bitvm_bridge.protocol.template import Coins, Free
 from bitvm_bridge.roles import operator
+from bitvm_bridge.setup import InstanceSetup
 from bitvm_bridge.store import Store
 from bitvm_bridge.taproot import SigHash
 from bitvm_bridge.transaction import OutPoint, Transaction, TxOut
@@ -31,6 +32,8 @@ def refuse_fixed(store: Store, item: Pending) -> None:
     """Raises BridgeError for a transaction whose txid others have built on, so that it must stay as it is."""
     if item.template is ClaimFunding and store.get(records.BUNDLE, item.owner) is not None:
         raise BridgeError(f"{item}: the committee has signed the instance on its txid, so it cannot be replaced")
+    if item.template is ClaimFunding and _pays_others(store, item):
+        raise BridgeError(f"{item}: other instances claim with its outputs, so it cannot be replaced")
     kind = {ClaimFunding: messages.OFFER, PegInDeposit: messages.DEPOSIT}.get(item.template)
     if kind is not None and was_said(store, item.owner, kind):
         raise BridgeError(f"{item}: its txid was told to the other parties, so it cannot be replaced")
@@ -38,6 +41,13 @@ def refuse_fixed(store: Store, item: Pending) -> None:
         setup = records.load_deposit(store, item.owner.hex())
         if store.get(records.PEG_IN, item.owner) is not None or records.instances_of(store, setup):
             raise BridgeError(f"{item}: instances are made on its txid, so it cannot be replaced")
+
+
+def _pays_others(store: Store, item: Pending) -> bool:
+    """Are coins of a ClaimFunding the claims of several instances?"""
+    made = {tx.txid for tx in item.versions}
+    claims = (InstanceSetup.from_json(raw).claim for owner, raw in store.items(records.INSTANCE) if owner != item.owner)
+    return any(claim.txid in made for claim in claims)
 
 
 def move(store: Store, tx: Transaction, item: Pending, key: WalletKey) -> None:

@@ -212,8 +212,9 @@ class Graph:
         )
         positions = {entry.name: position for position, entry in enumerate(flat)}
         self.txs[name] = GraphTx(name, template, tx, inputs, positions)
+        txid = tx.txid
         for item, entries in made.items():
-            self._register(name, item, entries, lambda field: tx.outpoint(positions[field]))
+            self._register(name, item, entries, lambda field: OutPoint(txid, positions[field]))
 
     def _inputs(self, item: Spend, index: int | None) -> Iterator[GraphInput]:
         sources = self._fields[item.source]

@@ -6,7 +6,7 @@ A graph is rebuilt from these alone; nothing that a counterparty computed is tak
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self, TypeVar
 
 from bitvm_bridge.documents import Document, decode, encode, from_hex
 from bitvm_bridge.errors import BadInput
@@ -181,9 +181,20 @@ def bind(deposit: DepositSetup, operator: bytes, spec: ProgramSpec, exit_number:
     return instance_id(deposit.request.params, deposit.graph.exit(exit_number), operator, str(spec))
 
 
-def split_bundles(keys: Sequence[winternitz.PublicKey]) -> tuple[tuple[winternitz.PublicKey, ...], ...]:
+class HasBits(Protocol):
+    """A one-time key, or the value that it is to sign."""
+
+    @property
+    def bits(self) -> int:
+        """Of the message."""
+
+
+K = TypeVar("K", bound=HasBits)
+
+
+def split_bundles(keys: Sequence[K]) -> tuple[tuple[K, ...], ...]:
     """The keys in order, as many to an assert connector as one leaf can check."""
-    bundles: list[tuple[winternitz.PublicKey, ...]] = []
+    bundles: list[tuple[K, ...]] = []
     for key in keys:
         if bundles and winternitz.fit_one_leaf([other.bits for other in (*bundles[-1], key)]):
             bundles[-1] += (key,)

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 from bitvm_bridge import secp
 from bitvm_bridge.errors import BadInput
@@ -86,15 +86,30 @@ class _Balanced:
         return siblings
 
 
+class HashedLeaf(NamedTuple):
+    """A leaf whose script is elsewhere: its `TapLeaf` hash, and the bytes that its script has."""
+
+    hash: bytes
+    size: int
+
+
+def hash_leaf(script: bytes | HashedLeaf) -> HashedLeaf:
+    """The hash and size of a script, unless that is what it is."""
+    return script if isinstance(script, HashedLeaf) else HashedLeaf(leaf_hash(script), len(script))
+
+
 class ScriptTree:
     """Hashes of a script tree; the scripts themselves pass through once and are not kept.
 
-    `leaves` is a stream of (name, script). The few leaves in `near` hang beside the root and the stream below its
-    other side, so that a leaf which is spent often pays for a short path however many others there are.
+    `leaves` is a stream of (name, script), or of hashes of scripts. The few leaves in `near` hang beside the root and
+    the stream below its other side, so that a leaf which is spent often pays for a short path however many others
+    there are.
     Memory: about 100 bytes a leaf and its name.
     """
 
-    def __init__(self, leaves: Iterable[tuple[str, bytes]], near: Sequence[tuple[str, bytes]] = ()) -> None:
+    def __init__(
+        self, leaves: Iterable[tuple[str, bytes | HashedLeaf]], near: Sequence[tuple[str, bytes]] = ()
+    ) -> None:
         """Raises BadInput for no leaf at all or for a name used twice."""
         groups: list[list[bytes]] = []
         self._place: dict[str, tuple[int, int]] = {}
@@ -106,8 +121,9 @@ class ScriptTree:
                 if name in self._place:
                     raise BadInput("leaf name", name, "a name used once in its tree")
                 self._place[name] = (len(groups), len(hashes))
-                self._sizes[name] = len(script)
-                hashes.append(leaf_hash(script))
+                hashed = hash_leaf(script)
+                self._sizes[name] = hashed.size
+                hashes.append(hashed.hash)
             if hashes:
                 groups.append(hashes)
         if not groups:

@@ -27,6 +27,7 @@ from bitvm_bridge.wallet import Wallet
 from cli import verifier_figures
 from cli.app import App, emit, say, with_app
 from cli.disputed import program_options, proof_options, short_name, take_subject
+from cli.scale import MOST, measure_scale, scale_table
 from cli.stories import RECEIVER, Refusal, Stage, Step, kick_off, open_stage, play, set_up, stories_of
 from cli.table import Table, render
 from scripts_tapleaf import blake3, covenant, winternitz
@@ -402,16 +403,38 @@ def limit(step: Step) -> tuple[int, str]:
 
 @click.command()
 @click.option("--quick", is_flag=True, help="Sizes only.")
+@click.option("--scale", is_flag=True, help="Only this: set up many instances, with more and more workers.")
+@click.option("--instances", type=click.IntRange(1, MOST), default=1_000, show_default=True, help="With --scale.")
+@click.option(
+    "--workers", type=int, multiple=True, default=(1, 2), show_default=True, metavar="N", help="With --scale."
+)
+@click.option("--scheduler", metavar="ADDRESS", help="With --scale: hash scripts on this Dask cluster.")
 @program_options(PROGRAM)
 @proof_options
 @with_app
-def bench(app: App, /, quick: bool, **options: Any) -> None:
+def bench(
+    app: App,
+    /,
+    quick: bool,
+    scale: bool,
+    instances: int,
+    workers: tuple[int, ...],
+    scheduler: str | None,
+    **options: Any,
+) -> None:
     """Sizes of scripts and transactions next to public figures, and times.
 
     Transactions are measured as they confirm on a chain inside this process; nothing is kept. With --program groth16
     the whole verifier is measured, which takes minutes; the key and proof are those of the example unless given.
+
+    \b
+    bitvm-bridge bench --scale --instances 1000 --workers 1 --workers 2
     """
     subject = Subject(*take_subject(options))
+    if scale:
+        runs = list(measure_scale(subject.spec, instances, workers, scheduler))
+        emit(app, {"scale": [run.document() for run in runs]}, render(scale_table(runs)))
+        return
     if not quick:
         say("measuring; --quick leaves the times out")
     figures = measure(quick, subject)

@@ -30,6 +30,7 @@ from cli.disputed import (
     read_files,
     take_program,
 )
+from cli.join_many import join_many
 from cli.keys import add_key_commands, name_option
 from cli.peg_outs import peg_outs
 from cli.sending import finish, open_wallet, rehearse, sending_options, show, take_sending
@@ -49,6 +50,7 @@ def operator() -> None:
 
 
 add_key_commands(operator, Role.OPERATOR)
+operator.add_command(join_many)
 operator.add_command(peg_outs)
 
 

@@ -100,7 +100,7 @@ def finish(
     *,
     keep: Callable[[], None] | None = None,
     verdict: Verdict | None = None,
-    **more: str,
+    **more: str | list[str],
 ) -> None:
     """Report a transaction and do with it what was asked.
 
@@ -148,7 +148,7 @@ def _hand_over(
     owner: bytes,
     prepared: Prepared,
     keep: Callable[[], None] | None,
-    more: dict[str, str],
+    more: dict[str, str | list[str]],
 ) -> None:
     """Write what another wallet must sign, and keep the transaction until it has."""
     sending.check_is_question()
@@ -206,6 +206,8 @@ UNITS: Final = {"vsize": "vB", "weight": "WU", "fee": "sat", "child_vsize": "vB"
 def _show(name: str, value: object, is_package: bool) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, list):
+        return " ".join(value)
     paid_by = ", paid by the child" if name == "fee" and is_package else ""
     return f"{value} {UNITS[name]}{paid_by}" if name in UNITS else str(value)
 

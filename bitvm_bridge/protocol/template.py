@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Final, Protocol
 
-from bitvm_bridge.taproot import ScriptTree, SigHash
+from bitvm_bridge.taproot import HashedLeaf, ScriptTree, SigHash
 
 
 class Party(StrEnum):
@@ -29,8 +29,8 @@ class Party(StrEnum):
 class LeafSource(Protocol):
     """A stream of leaves too large to keep: one by one, or a single one by name."""
 
-    def leaves(self) -> Iterable[tuple[str, bytes]]:
-        """(name, script) of every leaf, always in the same order."""
+    def leaves(self) -> Iterable[tuple[str, bytes | HashedLeaf]]:
+        """(name, script, or its hash) of every leaf, always in the same order."""
 
     def leaf(self, name: str) -> bytes:
         """The script of one leaf. Raises BadInput for an unknown name."""

@@ -105,7 +105,7 @@ MAKERS = {
     "psbt": {"finish"},
     "council": {"finish"},
 }
-TURNS = {"peg-outs"}
+TURNS = {"join-many", "peg-outs"}
 """Commands that make as many as there is need of, and report on what they are for."""
 NAMES = [
     "PegInDeposit",
