@@ -24,12 +24,12 @@ class BadInput(BridgeError):
             shown = f"{shown[:60]}… ({len(shown)} characters)"
         super().__init__(f"{field}: {shown!r} is not {expected}")
         self.field = field
-        self.shown = shown
+        self.value = shown
         self.expected = expected
 
     def __reduce__(self) -> tuple[type["BadInput"], tuple[str, str, str]]:
         """So that a refusal comes back from another process as what it is."""
-        return type(self), (self.field, self.shown, self.expected)
+        return type(self), (self.field, self.value, self.expected)
 
 
 class NodeUnreachable(BridgeError):

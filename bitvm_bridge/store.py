@@ -446,7 +446,7 @@ def _connect(home: Path) -> sqlite3.Connection:
     """The database with full sync and write-ahead log; the file is readable by its owner alone."""
     try:
         home.mkdir(parents=True, exist_ok=True)
-        _make_private(home / FILE_NAME)
+        make_private(home / FILE_NAME)
         connection = sqlite3.connect(home / FILE_NAME, timeout=LOCK_TIMEOUT, isolation_level=None)
     except (OSError, sqlite3.Error) as error:
         raise BadInput("--datadir", home, f"a folder to write to ({error})") from None
@@ -464,7 +464,7 @@ def _connect(home: Path) -> sqlite3.Connection:
     return connection
 
 
-def _make_private(path: Path) -> None:
+def make_private(path: Path) -> None:
     """An empty file where there is none, for its owner alone; SQLite gives its own side files the same mode.
 
     A file that exists is never opened here: closing it again would drop the locks that this process holds on it.

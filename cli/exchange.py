@@ -13,9 +13,10 @@ from bitvm_bridge.exchange.actors import KeyActor
 from bitvm_bridge.exchange.mailbox import Folder, Mailbox
 from bitvm_bridge.exchange.party import Courier, Party
 from bitvm_bridge.exchange.roster import Participant, PartyDocument, Roster
-from bitvm_bridge.keys import Role
+from bitvm_bridge.keys import Role, SecretKey
 from bitvm_bridge.pending import Pending
 from bitvm_bridge.protocol import Request
+from bitvm_bridge.service.client import HttpMailbox
 from bitvm_bridge.store import Store
 from bitvm_bridge.wallet import Wallet
 from cli.app import App, emit, read_file, say, with_app
@@ -38,7 +39,7 @@ roster_option = click.option("--roster", "roster_file", required=True, metavar="
 def exchange() -> None:
     """Set deposits up between parties on their own machines.
 
-    Everyone signs what it says with its identity key; what is said travels as files.
+    Everyone signs what it says with its identity key; what is said travels as files, or through a service.
 
     \b
     bitvm-bridge exchange identity --as committee --name alice alice > alice.json
@@ -108,6 +109,10 @@ def request(
 @name_option
 @roster_option
 @click.option("--dir", "folder", type=click.Path(path_type=Path), metavar="DIR", help="A folder that all can reach.")
+@click.option("--url", metavar="URL", help="In place of a folder: a service that keeps envelopes.")
+@click.option(
+    "--ca-file", type=click.Path(dir_okay=False, path_type=Path), help="PEM certificates that vouch for an https URL."
+)
 @click.option("--once", is_flag=True, help="Do what can be done now, and end.")
 @click.option("--poll", type=click.FloatRange(0.05), default=2.0, show_default=True, metavar="SECONDS", help="Pause.")
 @click.option("--forever", is_flag=True, help="Go on when everything is confirmed: more may be asked for.")
@@ -121,6 +126,8 @@ def run(
     name: str,
     roster_file: str,
     folder: Path | None,
+    url: str | None,
+    ca_file: Path | None,
     once: bool,
     poll: float,
     forever: bool,
@@ -138,13 +145,15 @@ def run(
 
     \b
     bitvm-bridge exchange run --as operator --roster roster.json --dir shared/ --join --program hash-chain:8:1
+    bitvm-bridge exchange run --as depositor --roster roster.json --url https://bridge.example:8440
     """
     spec = take_program(options) if join else None
     with app.store() as store:
         seed = store.seed(Role(role), name)
         actor = KeyActor(store, Role(role), name, app.fees.policy, spec)
         party = Party(store, _read_roster(roster_file), seed.identity_key(), app.network, actor)
-        loop = _Loop(app, store, party, actor, Courier(party, _mailbox(folder)))
+        mailbox = _mailbox(folder, url, ca_file, seed.identity_key())
+        loop = _Loop(app, store, party, actor, Courier(party, mailbox))
         is_done = loop.round() if once else loop.patient_round()
         while not once and (forever or not is_done):
             time.sleep(poll)
@@ -209,7 +218,10 @@ def _read_roster(path: str) -> Roster:
     return Roster.from_json(read_file(path, "--roster"))
 
 
-def _mailbox(folder: Path | None) -> Mailbox:
-    if folder is None:
-        raise BadInput("--dir", "nothing", "a folder that all can reach")
-    return Folder(folder)
+def _mailbox(folder: Path | None, url: str | None, ca_file: Path | None, key: SecretKey) -> Mailbox:
+    if folder is not None and url is None:
+        return Folder(folder)
+    if url is not None and folder is None:
+        return HttpMailbox(url, key, ca_file=ca_file)
+    given = "nothing" if folder is None else "both"
+    raise BadInput("--dir or --url", given, "a folder that all can reach, or the URL of a service")

@@ -29,6 +29,7 @@ from cli import (
     operator,
     program,
     psbt,
+    serve,
     status,
     watch,
     withdrawer,
@@ -180,6 +181,7 @@ def _passphrase(file: str | None) -> str | None:
     return passphrase
 
 
+committee.committee.add_command(serve.serve)
 for group in (
     depositor.depositor,
     withdrawer.withdrawer,

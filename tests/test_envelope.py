@@ -25,7 +25,7 @@ def test_what_is_sealed_is_read_back() -> None:
 
 
 def test_order_and_spaces_of_the_body_do_not_matter() -> None:
-    text = ENVELOPE.to_json().decode()
+    text = json.dumps(json.loads(ENVELOPE.to_json()), indent=2)
     assert Envelope.from_json(text.replace('"a": 2', '  "a"  :  2').replace("\n", "\n\n")).id == ENVELOPE.id
 
 
@@ -69,3 +69,19 @@ def test_what_is_no_envelope_is_refused_by_field(fields: dict[str, Any], field: 
 def test_a_truncated_file_is_refused(size: int) -> None:
     with pytest.raises(BadInput, match=r"^envelope: "):
         Envelope.from_json(ENVELOPE.to_json()[:size])
+
+
+@pytest.mark.parametrize("nested", [b"[" * 50_000, b'{"a":' * 50_000, b"[" * 990 + b"]" * 990])
+def test_deep_nesting_is_refused_like_other_junk(nested: bytes) -> None:
+    raw = ENVELOPE.to_json()
+    with pytest.raises(BadInput, match=r"^envelope( body)?: .* is not a valid document: "):
+        Envelope.from_json(raw.replace(b'"a":2', b'"a":' + nested))
+
+
+def test_nesting_does_not_multiply_the_size() -> None:
+    deep: Any = ["x"] * 1_000
+    for _ in range(200):
+        deep = [deep]
+    envelope = seal(KEY, "offer", SESSION, {"a": deep})
+    assert len(envelope.to_json()) < len(envelope.body) + 500
+    assert Envelope.from_json(envelope.to_json()) == envelope

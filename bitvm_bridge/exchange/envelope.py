@@ -6,7 +6,7 @@ from typing import Final, Self
 import msgspec
 
 from bitvm_bridge import secp
-from bitvm_bridge.documents import Document, decode, encode, from_hex
+from bitvm_bridge.documents import Document, decode, from_hex
 from bitvm_bridge.errors import BadInput, VerificationFailed
 from bitvm_bridge.keys import SecretKey
 from bitvm_bridge.taproot import tagged_hash
@@ -46,8 +46,8 @@ class Envelope:
         return message_id(self.kind, self.session, self.author, self.body)
 
     def to_json(self) -> bytes:
-        """As JSON text."""
-        return encode(
+        """As JSON text; not indented, which would let deep nesting multiply the size of what somebody else wrote."""
+        return msgspec.json.encode(
             EnvelopeDocument(
                 VERSION,
                 self.kind,

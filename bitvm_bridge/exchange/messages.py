@@ -90,6 +90,10 @@ def key_claim(request_id: bytes, identity: bytes) -> bytes:
     return tagged_hash("BitVMBridge/member", request_id, identity)
 
 
+SAID_ONCE: Final = frozenset((REQUEST, MEMBER, DEPOSIT, OFFER))
+"""Kinds of which an author has one thing to say in a session."""
+
+
 def body(envelope: Envelope) -> Document:
     """The document in an envelope. Raises BadInput for an unknown kind, or another document than its kind has."""
     if envelope.kind not in BODIES:
