@@ -189,10 +189,9 @@ class Graph:
             self._add_transaction(template, context, index)
 
     def _add_wallet_made(self, template: type[Template], context: Deposit | Instance, known: OutPoint) -> None:
-        """A transaction made from coins alone: the graph knows only the outpoint that it will spend."""
-        for item in template.outputs():
-            if not isinstance(item, Free):
-                self._register(template.__name__, item, _make_outputs(item, context), lambda _: known)
+        """A transaction made from coins alone: the graph knows only the outpoint that it will spend, its first."""
+        item = next(template.outputs())
+        self._register(template.__name__, item, _make_outputs(item, context), lambda _: known)
 
     def _add_transaction(self, template: type[Template], context: Deposit | Instance, index: int | None) -> None:
         name = template.__name__ if index is None else f"{template.__name__}_{index}"

@@ -40,6 +40,14 @@ def add_seed(store: Store, name: str, seed: Seed) -> None:
     store.add_seed(name, seed)
 
 
+def restore_seed(store: Store, name: str, seed: Seed) -> None:
+    """Keep a seed that comes from a backup; it may be there already. Raises BadInput where the name has another key."""
+    if name not in names(store, seed.role):
+        store.add_seed(name, seed)
+    elif name not in store.seed_names(seed.role) or store.seed(seed.role, name) != seed:
+        raise BadInput(f"{seed.role} name", name, "a name that has no other key")
+
+
 def add_external(store: Store, role: Role, name: str, key: ExternalKey) -> None:
     """Keep the public half of a key that another wallet holds.
 

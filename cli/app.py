@@ -1,5 +1,6 @@
 """What every command shares: where the state is, which node answers, how data and prose are printed."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -137,6 +138,15 @@ def write_file(path: str, data: bytes) -> None:
         return
     with staged_file(path, data):
         pass
+
+
+def write_secret(path: str, data: bytes) -> None:
+    """Write to a new file for its owner alone. Raises BadInput, where there is one already too."""
+    try:
+        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as stream:
+            stream.write(data)
+    except OSError as error:
+        raise BadInput("file", path, f"a new file to write to ({error.strerror})") from None
 
 
 @contextmanager

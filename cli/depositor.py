@@ -4,16 +4,19 @@ from typing import Any
 
 import click
 
-from bitvm_bridge import keyring, records
+from bitvm_bridge import keyring, records, recovery
+from bitvm_bridge.chain.node import Node
 from bitvm_bridge.descriptors import describe
 from bitvm_bridge.documents import from_hex
 from bitvm_bridge.errors import BadInput
-from bitvm_bridge.keys import Role
+from bitvm_bridge.keys import Role, Seed
 from bitvm_bridge.params import Council, Network, Params
 from bitvm_bridge.protocol import Request
+from bitvm_bridge.recovery import Refundable
 from bitvm_bridge.roles import depositor as role
 from bitvm_bridge.signing.musig import Committee
-from cli.app import App, say, with_app
+from bitvm_bridge.store import Store
+from cli.app import App, emit, read_file, say, with_app, write_secret
 from cli.committee import members_for
 from cli.described import emit_descriptors
 from cli.keys import add_key_commands, name_option
@@ -165,9 +168,88 @@ def refund(app: App, /, deposit: str, name: str, **options: Any) -> None:
     """
     sending = take_sending(options)
     with app.store() as store, app.node() as node:
+        found = recovery.load(store, deposit)
+        if found is not None:
+            wallet = open_wallet(app, store, node, Role.DEPOSITOR, name, sending, found.id, role.FOUND)
+            finish(app, store, node, sending, found.id, role.refund_found(wallet, found))
+            return
         setup = records.load_deposit(store, deposit)
         wallet = open_wallet(app, store, node, Role.DEPOSITOR, name, sending, setup.request.id, "PegInRefund")
         finish(app, store, node, sending, setup.request.id, role.refund(wallet, setup, wallet.key))
+
+
+@depositor.command()
+@name_option(Role.DEPOSITOR)
+@click.argument("file", type=click.Path(dir_okay=False))
+@with_app
+def backup(app: App, name: str, file: str) -> None:
+    """Write your seed to a new FILE, readable by you alone.
+
+    Keep it elsewhere, with the height of your first deposit: `depositor recover` needs no more.
+    """
+    with app.store() as store:
+        seed = store.seed(Role.DEPOSITOR, name)
+    write_secret(file, seed.reveal().hex().encode() + b"\n")
+    emit(app, {"file": file}, f"wrote {file}")
+
+
+@depositor.command()
+@name_option(Role.DEPOSITOR)
+@click.option("--seed-file", metavar="FILE", help="First line: the seed, as `depositor backup` wrote it.")
+@click.option("--birthday", type=int, required=True, metavar="HEIGHT", help="Block from which on to look.")
+@with_app
+def recover(app: App, name: str, seed_file: str | None, birthday: int) -> None:
+    """Find your deposits on the chain, with nothing but your key.
+
+    The key is that of the seed in FILE, which is kept under the name, or the one that the name has already, in another
+    wallet too. Every block from the birthday on is read. What can be taken back is kept for `depositor refund`.
+
+    \b
+    bitvm-bridge depositor recover --seed-file backup.txt --birthday 2100
+    bitvm-bridge depositor refund ID --broadcast
+    """
+    with app.store() as store, app.node() as node:
+        if seed_file is not None:
+            keyring.restore_seed(store, name, _read_seed(seed_file))
+        key = keyring.wallet_key(store, Role.DEPOSITOR, name).xonly
+        rows = [_keep_found(store, node, found) for found in recovery.search(node, key, birthday)]
+    lines = [f"{row['id']}  {row['amount']:>13,} sat  {_when(row['refund_from'])}" for row in rows]
+    heads = ("id", "outpoint", "sat", "block", "refund from")
+    table = Table("Deposits of this key", heads, [_cells(row) for row in rows])
+    emit_rows(app, {"deposits": rows}, table, "\n".join(lines))
+    if not rows:
+        say(f"no deposit of {key.hex()} from block {birthday:,} on")
+
+
+def _keep_found(store: Store, node: Node, found: Refundable) -> dict[str, Any]:
+    """A row of `recover`; what is still there is kept."""
+    unspent = node.output(found.outpoint) is not None
+    if unspent:
+        recovery.save(store, found)
+    return {
+        "id": found.id.hex(),
+        "outpoint": str(found.outpoint),
+        "amount": found.amount,
+        "height": found.height,
+        "refund_from": found.height + found.delay if unspent else None,
+    }
+
+
+def _cells(row: dict[str, Any]) -> tuple[str | int | float, ...]:
+    return tuple("spent" if value is None else value for value in row.values())
+
+
+def _when(height: int | None) -> str:
+    return "spent" if height is None else f"refund from block {height:,}"
+
+
+def _read_seed(file: str) -> Seed:
+    """Raises BadInput, which shows nothing of the file."""
+    line = read_file(file, "--seed-file").partition(b"\n")[0].strip()
+    try:
+        return Seed(Role.DEPOSITOR, bytes.fromhex(line.decode("ascii")))
+    except (ValueError, BadInput):
+        raise BadInput("--seed-file", file, "a file whose first line is a seed (64 hex digits)") from None
 
 
 @depositor.command("descriptors")

@@ -3,6 +3,7 @@
 from bitvm_bridge.params import DUST, Council, Params
 from bitvm_bridge.protocol.instance import Deposit, Instance, wallet_script
 from bitvm_bridge.protocol.template import Connector, Leaf
+from bitvm_bridge.taproot import leaf_hash
 from scripts_tapleaf import covenant, winternitz
 from scripts_tapleaf.script import OP_RETURN, push
 
@@ -10,13 +11,24 @@ from scripts_tapleaf.script import OP_RETURN, push
 def deposit(of: Deposit) -> Connector:
     """The depositor's money until the committee moves it into the vault, or the depositor takes it back."""
     params = of.params
-    return Connector(
-        params.peg_in,
-        (
-            Leaf("confirm", covenant.envelope(of.request.receiver) + covenant.signed(of.committee)),
-            Leaf("refund", covenant.signed_after(of.request.depositor, params.refund_delay), wait=params.refund_delay),
-        ),
-    )
+    return Connector(params.peg_in, (_confirm(of), refund(of.request.depositor, params.refund_delay)))
+
+
+def _confirm(of: Deposit) -> Leaf:
+    return Leaf("confirm", covenant.envelope(of.request.receiver) + covenant.signed(of.committee))
+
+
+def refund(depositor: bytes, delay: int) -> Leaf:
+    """How the depositor takes the deposit back."""
+    return Leaf("refund", covenant.signed_after(depositor, delay), wait=delay)
+
+
+def refund_note(of: Deposit) -> bytes:
+    """The OP_RETURN from which a depositor that has nothing but its key finds its refund leaf; see `recovery`.
+
+    The delay in 2 bytes, little-endian, and the hash of the other leaf. It costs 45 vB.
+    """
+    return OP_RETURN + push(of.params.refund_delay.to_bytes(2, "little") + leaf_hash(_confirm(of).script))
 
 
 def vault(of: Deposit, _: int) -> Connector:

@@ -1,5 +1,5 @@
 from bitvm_bridge.protocol import connectors
-from bitvm_bridge.protocol.template import Coins, Free, Output, Party, Template
+from bitvm_bridge.protocol.template import Coins, Free, Output, Party, Pay, Template
 
 
 class PegInDeposit(Template):
@@ -10,4 +10,5 @@ class PegInDeposit(Template):
     presigned = False
     coins = Coins(Party.DEPOSITOR)
     deposit = Output(connectors.deposit)
+    note = Pay(to=connectors.refund_note, amount=lambda _: 0)
     change = Free(to=Party.DEPOSITOR)
