@@ -39,7 +39,7 @@ class FoundDocument(Document, frozen=True):
 
 @dataclass(frozen=True)
 class Refundable:
-    """A deposit that a key can take back, `delay` blocks after block `height`; `other` is the hash of the other leaf."""
+    """A deposit that a key can take back `delay` blocks after `height`; `other` is the hash of the other leaf."""
 
     outpoint: OutPoint
     amount: int
