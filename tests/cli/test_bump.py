@@ -145,7 +145,7 @@ def test_refusals(keyed: Bridge, copy: Copy) -> None:
     bridge.run("depositor", "keygen", "--name", "eve")
     assert "--name: 'another key'" in bridge.refused("bump", "PegInDeposit", "--name", "eve", code=2)
     mean = Bridge(bridge.datadir, *PLAIN, "--max-fee-rate", "1.05")
-    assert "must pay 1.104 sat/vB and 1.05 is the maximum" in mean.refused("bump", "PegInDeposit", code=1)
+    assert "must pay 1.101 sat/vB and 1.05 is the maximum" in mean.refused("bump", "PegInDeposit", code=1)
     assert "at most 1.05 sat/vB" in mean.refused("bump", "PegInDeposit", "--fee-rate", "1.06", code=2)
     bridge.mine()
     assert f"already confirmed, in block {bridge.height()}" in bridge.refused("bump", "PegInDeposit", code=1)
