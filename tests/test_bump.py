@@ -9,6 +9,7 @@ from bitvm_bridge import bump as bumping
 from bitvm_bridge import records, secp
 from bitvm_bridge.bump import bump, move, refuse_fixed
 from bitvm_bridge.chain.embedded import EmbeddedNode
+from bitvm_bridge.chain.launch import LaunchedBitcoind
 from bitvm_bridge.chain.node import Node
 from bitvm_bridge.errors import BadInput, BridgeError, NodeRejected
 from bitvm_bridge.exchange import messages
@@ -30,8 +31,10 @@ from tests.game import MAKERS, PARENTS, REWARDED, SIGNED_LIVE, Game
 @pytest.fixture(scope="module", params=["embedded", "bitcoind"])
 def chain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, Wallet]]:
     if request.param == "bitcoind":
-        node = request.getfixturevalue("bitcoind").node
-        yield node, open_stage(node)
+        # a chain of its own: subsidies halve every 150 blocks, and tests before these may have mined many
+        path = request.getfixturevalue("bitcoind_path")
+        with LaunchedBitcoind(path, tmp_path_factory.mktemp("bitcoind")) as launched:
+            yield launched.node, open_stage(launched.node)
         return
     embedded = EmbeddedNode(tmp_path_factory.mktemp("bump"))
     yield embedded, open_stage(embedded)

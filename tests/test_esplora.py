@@ -233,6 +233,28 @@ def test_a_transaction_is_sent_once(served: Served) -> None:
     assert served.server.asked.count("/tx") == 1
 
 
+def test_a_transaction_whose_answer_breaks_off_is_not_sent_again(served: Served) -> None:
+    served.spoil("/tx", lambda _: None)
+    with pytest.raises(NodeUnreachable, match=r"/tx: "):
+        served.node.broadcast(pay(served.purse().take()))
+    assert served.server.asked.count("/tx") == 1
+
+
+JUNK: list[tuple[str, bytes, Callable[[MiningEsplora], object]]] = [
+    ("/utxo", b"[1]", lambda node: node.scan(SCRIPT)),
+    ("/fee-estimates", b'{"6": 1' + b"0" * 400 + b"}", lambda node: node.fee_rate()),
+    ("/fee-estimates", b'{"6": true}', lambda node: node.fee_rate()),
+]
+
+
+@pytest.mark.parametrize("junk", JUNK, ids=lambda junk: junk[1][:12].decode())
+def test_junk_is_one_line(served: Served, junk: tuple[str, bytes, Callable[[MiningEsplora], object]]) -> None:
+    part, answer, ask = junk
+    served.spoil(part, lambda _: (200, answer))
+    with pytest.raises(NodeUnreachable, match="the server gave no"):
+        ask(served.node)
+
+
 def test_another_chain(served: Served) -> None:
     with pytest.raises(NodeUnreachable, match="a chain that begins with 0f9188f13cb7b2c7…, not signet"):
         EsploraNode(served.url, Network.SIGNET, pause=0.01)

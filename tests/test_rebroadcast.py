@@ -103,11 +103,13 @@ def test_money_is_only_spent_on_what_is_open(
 
 @pytest.fixture(scope="module", params=["embedded", "bitcoind"])
 def chain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, Wallet]]:
+    folder = tmp_path_factory.mktemp("resend")
     if request.param == "bitcoind":
-        node = request.getfixturevalue("bitcoind").node
-        yield node, open_stage(node)
+        # a chain of its own: subsidies halve every 150 blocks, and tests before these may have mined many
+        with LaunchedBitcoind(request.getfixturevalue("bitcoind_path"), folder) as launched:
+            yield launched.node, open_stage(launched.node)
         return
-    embedded = EmbeddedNode(tmp_path_factory.mktemp("resend"))
+    embedded = EmbeddedNode(folder)
     yield embedded, open_stage(embedded)
     embedded.close()
 

@@ -1,7 +1,7 @@
 """A chain seen through an Esplora server (github.com/Blockstream/esplora, API.md; mempool.space speaks the same).
 
 What can be verified is: a transaction has the txid that was asked for, a block the hash and the merkle root of its
-header. That something does *not* exist, or is not spent, is the server's word.
+header. Witnesses, and that something does *not* exist or is not spent, are the server's word.
 """
 
 import hashlib
@@ -34,6 +34,8 @@ TIMEOUT: Final = 20.0
 """seconds without a byte."""
 MAX_ANSWER: Final = 16_000_000
 """bytes: a block has 4,000,000 at most."""
+MAX_RATE: Final = 10**9
+"""sat per vB: more is nonsense."""
 TRIES: Final = 4
 FIRST_PAUSE: Final = 0.5
 """seconds before a second try; it doubles."""
@@ -91,6 +93,8 @@ class _Http:
                     pause = min(max(pause, _retry_after(response.headers)), MAX_PAUSE)
             except requests.RequestException as error:
                 problem = type(error).__name__
+                if method == "POST":
+                    break  # it may have arrived
         raise NodeUnreachable(f"{self.url}{path}: {problem}")
 
     def _read(self, response: "requests.Response", path: str) -> bytes:
@@ -160,6 +164,8 @@ class EsploraNode:
         path = f"/scripthash/{hashlib.sha256(script_pubkey).hexdigest()}/utxo"
         found = []
         for coin in self._json(path, list):
+            if not isinstance(coin, dict):
+                raise self._false(path, "no JSON object where a coin belongs")
             if not _is_confirmed(coin):
                 continue
             outpoint = OutPoint(self._hash(str(coin.get("txid")))[::-1], self._int(coin.get("vout"), path))
@@ -233,7 +239,7 @@ class EsploraNode:
         if not rates:
             return FALLBACK_FEE_RATE
         rate = rates[max((known for known in rates if known <= target), default=min(rates))]
-        if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 < rate < float("inf"):
+        if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 < rate < MAX_RATE:
             raise self._false(path, "no fee rate")
         return float(rate)
 
@@ -259,7 +265,8 @@ class EsploraNode:
         answer = self._decode(body, "/txs/package", dict)
         if answer.get("package_msg") != "success":
             results = answer.get("tx-results")
-            errors = {str(one.get("error")) for one in results.values()} if isinstance(results, dict) else set()
+            found = results.values() if isinstance(results, dict) else ()
+            errors = {str(one.get("error")) for one in found if isinstance(one, dict)}
             raise NodeRejected("; ".join([str(answer.get("package_msg")), *sorted(errors - {"None"})]))
 
     def _confirmed(self, txid: bytes) -> tuple[Transaction, int] | None:
