@@ -73,9 +73,10 @@ def serve(app: App, /, **options: Any) -> None:
         from bitvm_bridge.service import api, server
         from bitvm_bridge.service.office import FILE_NAME, Office
     except ModuleNotFoundError as error:
-        if error.name not in _EXTRA:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _EXTRA:
             raise
-        raise BridgeError(f"{error.name} is not installed: pip install 'bitvm-bridge[service]'") from None
+        raise BridgeError(f"{missing} is not installed: pip install 'bitvm-bridge[service]'") from None
     roster = Roster.from_json(read_file(options["roster"], "--roster"))
     tls = _tls(options["tls_cert"], options["tls_key"])
     limits = Limits(
@@ -93,10 +94,11 @@ def serve(app: App, /, **options: Any) -> None:
         office = Office(file, limits)
         service = api.Service(roster, office, limits, _log)
         try:
-            with stopped_by_signals():
+            with stopped_by_signals() as stopped:
                 url = f"{'http' if context is None else 'https'}://{_authority(options['host'], port)}"
                 emit(app, {"url": url, "names": sorted(names), "parties": len(roster.parties), "file": str(file)}, url)
-                server.run(api.application(service, names, limits, _log), service.bell, limits, listener, context)
+                application = api.application(service, names, limits, _log)
+                server.run(application, service.bell, limits, listener, context, stopped)
         finally:
             service.close()
             office.close()
@@ -123,7 +125,7 @@ def _is_wildcard(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_unspecified
     except ValueError:
-        return not host
+        return False
 
 
 def _authority(host: str, port: int) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from bitvm_bridge.exchange.board import MAX_OF_AUTHOR
 from bitvm_bridge.exchange.mailbox import MAX_ENVELOPE
 
 MAX_HEADERS: Final = 16 << 10
@@ -23,9 +24,9 @@ class Limits:
     """
 
     body: int = MAX_ENVELOPE
-    envelopes: int = 10_000
+    envelopes: int = MAX_OF_AUTHOR
     """of one author."""
-    size: int = 256 << 20
+    size: int = 1 << 30
     """of all envelopes of one author."""
     at_once: int = 4
     """requests of one party."""

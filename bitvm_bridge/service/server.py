@@ -5,6 +5,7 @@ import logging
 import socket
 import ssl
 import struct
+import threading
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -57,8 +58,15 @@ def tls_context(certificate: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
-def run(app: ASGIApp, bell: Bell, limits: Limits, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
-    """Serve until SIGINT or SIGTERM, which are raised again for handlers that were there before."""
+def run(
+    app: ASGIApp,
+    bell: Bell,
+    limits: Limits,
+    listener: socket.socket,
+    tls: ssl.SSLContext | None,
+    stopped: threading.Event,
+) -> None:
+    """Serve until SIGINT, SIGTERM or `stopped`. The signals are raised again for handlers that were there before."""
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # the guard has said it already
     config = _Config(
         app,
@@ -75,7 +83,7 @@ def run(app: ASGIApp, bell: Bell, limits: Limits, listener: socket.socket, tls: 
         ssl_context_factory=None if tls is None else lambda *_: tls,
     )
     config.limits = limits
-    _Server(config, bell).run(sockets=[listener])
+    _Server(config, bell, stopped).run(sockets=[listener])
 
 
 class _Config(uvicorn.Config):
@@ -85,9 +93,13 @@ class _Config(uvicorn.Config):
 class _Server(uvicorn.Server):
     """Ends the waiting of those who wait for envelopes before it waits for them."""
 
-    def __init__(self, config: uvicorn.Config, bell: Bell) -> None:
+    def __init__(self, config: uvicorn.Config, bell: Bell, stopped: threading.Event) -> None:
         super().__init__(config)
-        self._bell = bell
+        self._bell, self._stopped = bell, stopped
+
+    async def on_tick(self, counter: int) -> bool:
+        """Is it time to end? A signal that came before there were handlers for it counts."""
+        return await super().on_tick(counter) or self._stopped.is_set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._bell.close()

@@ -64,6 +64,8 @@ class Parties:
     launched: LaunchedBitcoind
     bridges: dict[str, Bridge] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
+    via: tuple[str, ...] = ()
+    """Options that say where envelopes travel; a shared folder where there are none."""
 
     @classmethod
     @contextmanager
@@ -127,7 +129,8 @@ class Parties:
 
     def take_part(self, name: str, *more: str) -> Process:
         """`exchange run` of a party."""
-        options = ("--as", self.role(name), "--roster", str(self.roster), "--dir", str(self.shared))
+        via = self.via or ("--dir", str(self.shared))
+        options = ("--as", self.role(name), "--roster", str(self.roster), *via)
         return self.start(name, "exchange", "run", *options, "--poll", "0.2", *more)
 
     def watch(self, name: str, *more: str) -> Process:

@@ -17,6 +17,7 @@ import requests
 from starlette.testclient import TestClient
 
 from bitvm_bridge.exchange.envelope import Envelope, seal
+from bitvm_bridge.exchange.roster import Roster
 from bitvm_bridge.keys import Role, SecretKey, Seed
 from bitvm_bridge.service.api import Service, application
 from bitvm_bridge.service.credentials import Asked, Credentials
@@ -142,9 +143,9 @@ class Running:
 
     @classmethod
     @contextmanager
-    def start(cls, folder: Path, *options: str) -> Iterator[Self]:
+    def start(cls, folder: Path, *options: str, parties: Roster = ROSTER) -> Iterator[Self]:
         roster, log = folder / "roster.json", folder / "service.log"
-        roster.write_bytes(ROSTER.to_json())
+        roster.write_bytes(parties.to_json())
         args = ("--datadir", str(folder), "--json", "committee", "serve", "--roster", str(roster), *options)
         command = [sys.executable, "-W", "error", "-c", "from cli.main import main; main()", *args]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
