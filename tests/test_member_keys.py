@@ -9,8 +9,11 @@ import pytest
 
 from bitvm_bridge import keyring, records
 from bitvm_bridge.errors import BadInput, BridgeError
+from bitvm_bridge.exchange.actors import KeyActor
+from bitvm_bridge.fees import FeeOptions
 from bitvm_bridge.keys import Role, SecretKey, Seed
 from bitvm_bridge.params import Network
+from bitvm_bridge.program import parse_program
 from bitvm_bridge.setup import DepositSetup
 from bitvm_bridge.signing.musig import Committee, NonceUse, Signer, sign_together
 from bitvm_bridge.store import FILE_NAME, Store
@@ -196,3 +199,13 @@ def test_a_key_moved_to_another_deposit_does_not_open(tmp_path: Path, monkeypatc
     with pytest.raises(BridgeError, match=r"^store: the key 'member/3232.*/alice' is damaged$"):
         keyring.member_key(store, "alice", b"2" * 32)
     store.close()
+
+
+def test_an_operator_whose_key_is_elsewhere_joins_nothing_unasked(store: Store) -> None:
+    """An exchange signs Challenge and a claim coin by itself; it says so before it asks a node for anything."""
+    setup, _ = make_deposit(store)
+    external = keyring.parse_external(builders.wallet_key(Role.OPERATOR).xonly.hex())
+    keyring.add_external(store, Role.OPERATOR, "cold", external)
+    actor = KeyActor(store, Role.OPERATOR, "cold", FeeOptions().policy, parse_program(builders.PROGRAM))
+    with pytest.raises(BadInput, match=r"^operator name: 'cold' is not one whose key is in this data directory"):
+        actor.join(setup, 0)

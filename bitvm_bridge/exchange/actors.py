@@ -63,7 +63,7 @@ class KeyActor(Actor):
         if self.spec is None:
             return None
         seed = self.store.seed(self.role, self.name)
-        key = seed.wallet_key()
+        key = keyring.signing_key(self.store, self.role, self.name)
         owner = bind(setup, key.xonly, self.spec, exit_number)
         if self.store.get(records.CHALLENGE, owner) is None:
             wallet = self._wallet(owner, "ClaimFunding")
