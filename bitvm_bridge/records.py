@@ -133,6 +133,11 @@ def instances_of(store: Store, deposit: DepositSetup) -> list[InstanceSetup]:
     return [setup for setup in everything if setup.deposit == deposit]
 
 
+def is_signed(store: Store, setup: InstanceSetup) -> bool:
+    """Is this very instance, claim coin and all, on record with its bundle?"""
+    return store.get(INSTANCE, setup.id) == setup.to_json() and store.get(BUNDLE, setup.id) is not None
+
+
 def save_bundle(store: Store, bundle: Bundle) -> None:
     """Keep the bundle of an instance."""
     store.put(BUNDLE, bundle.setup.id, bundle.to_json())

@@ -8,11 +8,13 @@ import click
 
 from bitvm_bridge import rebroadcast
 from bitvm_bridge.documents import decode, encode, from_hex
-from bitvm_bridge.errors import BadInput, BridgeError
+from bitvm_bridge.errors import BadInput, BridgeError, VerificationFailed
 from bitvm_bridge.exchange.actors import KeyActor
-from bitvm_bridge.exchange.mailbox import Folder, Mailbox
+from bitvm_bridge.exchange.board import Board
+from bitvm_bridge.exchange.mailbox import Folder, Mailbox, read_envelope
 from bitvm_bridge.exchange.party import Courier, Party
-from bitvm_bridge.exchange.roster import Participant, PartyDocument, Roster
+from bitvm_bridge.exchange.roster import Participant, PartyDocument, Roster, Terms
+from bitvm_bridge.exchange.survey import Standing, survey
 from bitvm_bridge.keys import Role, SecretKey
 from bitvm_bridge.pending import Pending
 from bitvm_bridge.protocol import Request
@@ -22,8 +24,9 @@ from bitvm_bridge.wallet import Wallet
 from cli.app import App, emit, read_file, say, with_app
 from cli.bump import payer
 from cli.depositor import parameter_options, take_params
-from cli.disputed import compiling, program_options, take_program
+from cli.disputed import compiled, compiling, program_options, take_program
 from cli.keys import DEFAULT_NAME
+from cli.table import Table, emit_rows
 
 TAKING_PART: Final = (Role.COMMITTEE, Role.OPERATOR, Role.DEPOSITOR, Role.CHALLENGER)
 SENT: Final = ("PegInDeposit", "ClaimFunding", "PegIn")
@@ -43,7 +46,7 @@ def exchange() -> None:
 
     \b
     bitvm-bridge exchange identity --as committee --name alice alice > alice.json
-    bitvm-bridge exchange roster alice.json bob.json olga.json dora.json > roster.json
+    bitvm-bridge exchange roster alice.json bob.json olga.json dora.json --program hash-chain:8:1 > roster.json
     bitvm-bridge exchange request --roster roster.json --receiver 00112233…
     bitvm-bridge exchange run --as committee --name alice --roster roster.json --dir shared/
     """
@@ -66,12 +69,20 @@ def identity(app: App, label: str, role: str, name: str) -> None:
 
 @exchange.command()
 @click.argument("files", nargs=-1, required=True)
+@program_options()
+@parameter_options
 @with_app
-def roster(app: App, files: tuple[str, ...]) -> None:
-    """Put the entries in FILES together, for everyone."""
-    del app
+def roster(app: App, /, files: tuple[str, ...], **options: Any) -> None:
+    """Put the entries in FILES together, with your terms.
+
+    The terms are the program that every instance disputes, and the parameters of every deposit; its amount and its
+    exits are for the depositor to choose. Everyone compares the roster with what was agreed on before using it.
+    """
+    spec = take_program(options)
+    terms = Terms(take_params(app.network, options), str(spec))
     entries = [decode(read_file(path, "roster entry"), PartyDocument, f"roster entry {path}") for path in files]
-    click.echo(Roster.of_parties(map(Participant.from_document, entries)).to_json().decode().rstrip())
+    found = Roster(tuple(map(Participant.from_document, entries)), terms)
+    click.echo(found.to_json().decode().rstrip())
 
 
 @exchange.command()
@@ -79,28 +90,40 @@ def roster(app: App, files: tuple[str, ...]) -> None:
 @name_option
 @click.option("--receiver", required=True, metavar="HEX", help="Who is credited on the second layer.")
 @click.option("--operator", "operators", multiple=True, metavar="LABEL", help="Who is to join [all operators].")
-@parameter_options
+@click.option("--peg-in", type=int, metavar="SAT", help="Amount of the deposit [the roster's].")
+@click.option("--exits", type=int, help="Vault outputs of equal amounts that it is split over [the roster's].")
 @with_app
 def request(
-    app: App, /, roster_file: str, name: str, receiver: str, operators: tuple[str, ...], **options: Any
+    app: App,
+    /,
+    roster_file: str,
+    name: str,
+    receiver: str,
+    operators: tuple[str, ...],
+    peg_in: int | None,
+    exits: int | None,
 ) -> None:
     """Ask for a deposit, as a depositor.
 
     `exchange run` tells the others, pays as soon as every member has said its key, and moves the deposit into the vault
     when the committee has confirmed it.
     """
-    params = take_params(app.network, options)
+    everyone = _read_roster(app, roster_file)
+    agreed = everyone.terms.params
+    params = everyone.terms.chosen(
+        agreed.peg_in if peg_in is None else peg_in, agreed.exits if exits is None else exits
+    )
     with app.store() as store:
         seed = store.seed(Role.DEPOSITOR, name)
-        asked = Request(params, seed.wallet_key().xonly, from_hex("--receiver", receiver))
-        everyone = _read_roster(roster_file)
+        key = seed.wallet_key()
+        asked = Request(params, key.xonly, from_hex("--receiver", receiver))
         known = [one.name for one in everyone.of(Role.OPERATOR)]
         for label in operators:
             if label not in known:
                 raise BadInput("--operator", label, f"an operator of the roster ({', '.join(known)})")
         actor = KeyActor(store, Role.DEPOSITOR, name, app.fees.policy)
         party = Party(store, everyone, seed.identity_key(), app.network, actor)
-        party.ask(asked, operators or known)
+        party.ask(asked, operators or known, key)
     emit(app, {"deposit": asked.id.hex()}, asked.id.hex())
 
 
@@ -117,7 +140,6 @@ def request(
 @click.option("--poll", type=click.FloatRange(0.05), default=2.0, show_default=True, metavar="SECONDS", help="Pause.")
 @click.option("--forever", is_flag=True, help="Go on when everything is confirmed: more may be asked for.")
 @click.option("--join", is_flag=True, help="Operator: offer an instance of every exit that you are named for.")
-@program_options()
 @with_app
 def run(
     app: App,
@@ -132,7 +154,6 @@ def run(
     poll: float,
     forever: bool,
     join: bool,
-    **options: Any,
 ) -> None:
     """Take your part until all deposits are confirmed.
 
@@ -144,14 +165,15 @@ def run(
     and signing a member must stay up, so it has no use for --once.
 
     \b
-    bitvm-bridge exchange run --as operator --roster roster.json --dir shared/ --join --program hash-chain:8:1
+    bitvm-bridge exchange run --as operator --roster roster.json --dir shared/ --join
     bitvm-bridge exchange run --as depositor --roster roster.json --url https://bridge.example:8440
     """
-    spec = take_program(options) if join else None
+    everyone = _read_roster(app, roster_file)
+    spec = compiled(everyone.terms.spec) if join else None
     with app.store() as store:
         seed = store.seed(Role(role), name)
         actor = KeyActor(store, Role(role), name, app.fees.policy, spec)
-        party = Party(store, _read_roster(roster_file), seed.identity_key(), app.network, actor)
+        party = Party(store, everyone, seed.identity_key(), app.network, actor)
         mailbox = _mailbox(folder, url, ca_file, seed.identity_key())
         loop = _Loop(app, store, party, actor, Courier(party, mailbox))
         is_done = loop.round() if once else loop.patient_round()
@@ -160,6 +182,72 @@ def run(
             is_done = loop.patient_round()
     progress = party.progress
     emit(app, vars(progress) | {"faults": list(map(str, party.faults))}, "")
+
+
+@exchange.command()
+@roster_option
+@with_app
+def status(app: App, roster_file: str) -> None:
+    """Show how far every deposit is, and what it waits for.
+
+    It reads what your store has of what was said; it says nothing, and asks no node. Documents that are wrong are shown
+    with their author; of nonces and partial signatures `exchange run` tells.
+    """
+    everyone = _read_roster(app, roster_file)
+    with app.store() as store, compiling():
+        found = list(survey(store, everyone))
+    rows: list[tuple[str | int | float, ...]] = [
+        (one.deposit.hex()[:12], one.depositor, f"{one.signed}/{one.expected}", one.waits_for or "confirmed")
+        for one in found
+    ]
+    faults = [str(fault) for one in found for fault in one.faults]
+    table = Table("Deposits asked for", ("deposit", "depositor", "signed", "waits for"), rows, tuple(faults))
+    document = {"deposits": [_standing(one) for one in found]}
+    lines = "\n".join(["  ".join(map(str, row)) for row in rows] + [f"fault: {fault}" for fault in faults])
+    emit_rows(app, document, table, lines)
+    if not rows:
+        say("nothing was asked for yet: `exchange request` does")
+
+
+def _standing(one: Standing) -> dict[str, Any]:
+    return {
+        "deposit": one.deposit.hex(),
+        "depositor": one.depositor,
+        "outpoint": one.outpoint,
+        "expected": one.expected,
+        "offered": one.offered,
+        "signed": one.signed,
+        "confirmed": one.is_confirmed,
+        "waits_for": one.waits_for,
+        "faults": list(map(str, one.faults)),
+    }
+
+
+@exchange.command()
+@click.argument("files", nargs=-1, required=True)
+@roster_option
+@with_app
+def inbox(app: App, files: tuple[str, ...], roster_file: str) -> None:
+    """Take in FILES that came by other ways, `-` for stdin.
+
+    What you say about them is said by `exchange run`. Good files are kept even where others are refused; then the
+    exit code is 5.
+    """
+    everyone, refused, known = _read_roster(app, roster_file), [], 0
+    letters = [(path, read_file(path, "FILES")) for path in files]
+    with app.store() as store:
+        board = Board(store, everyone)
+        for path, raw in letters:
+            try:
+                known += not board.accept(read_envelope(raw))
+            except BridgeError as error:
+                refused.append(f"{path}: {error}")
+    for line in refused:
+        say(f"refused: {line}")
+    if refused:
+        raise VerificationFailed(f"{len(refused)} of {len(files)} files refused; the others are kept")
+    new = len(files) - known
+    emit(app, {"new": new, "known": known}, f"{new} new, {known} known")
 
 
 class _Loop:
@@ -214,8 +302,11 @@ class _Loop:
             say(line)
 
 
-def _read_roster(path: str) -> Roster:
-    return Roster.from_json(read_file(path, "--roster"))
+def _read_roster(app: App, path: str) -> Roster:
+    found = Roster.from_json(read_file(path, "--roster"))
+    if found.terms.params.network is not app.network:
+        raise BadInput("--roster", path, f"a roster for {app.network}; it is for {found.terms.params.network}")
+    return found
 
 
 def _mailbox(folder: Path | None, url: str | None, ca_file: Path | None, key: SecretKey) -> Mailbox:

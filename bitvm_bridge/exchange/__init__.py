@@ -8,4 +8,5 @@ board       what was said, and by whom twice
 signing     a MuSig2 session from messages, restarts and bad contributions included
 sessions    deposits and instances, as far as what was said makes them
 party       what one party says next
+survey      how far every deposit is
 """

@@ -76,7 +76,7 @@ class Folder:
         found, refused = [], []
         for path in self._changed():
             try:
-                found.append(Envelope.from_json(_read_file(path)))
+                found.append(read_envelope(_read_file(path)))
             except BridgeError as error:
                 refused.append(f"{path.name}: {error}")
         return Post(found, refused, "")
@@ -101,11 +101,16 @@ class Folder:
 
 
 def _read_file(path: Path) -> bytes:
+    """At most one byte more than an envelope may have."""
     try:
         with path.open("rb") as stream:
-            raw = stream.read(MAX_ENVELOPE + 1)
+            return stream.read(MAX_ENVELOPE + 1)
     except OSError as error:
         raise BridgeError(f"not readable ({error.strerror})") from None
+
+
+def read_envelope(raw: bytes) -> Envelope:
+    """A file's content, its signature checked. Raises BadInput and VerificationFailed."""
     if len(raw) > MAX_ENVELOPE:
         raise BadInput("envelope", f"more than {MAX_ENVELOPE} bytes", f"at most {MAX_ENVELOPE:,} bytes")
-    return raw
+    return Envelope.from_json(raw)

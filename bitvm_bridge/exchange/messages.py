@@ -28,12 +28,16 @@ MAX_ATTEMPT: Final = MAX_SAID
 
 
 class RequestBody(Document, frozen=True):
-    """A depositor asks for a deposit, and names the operators that are to offer an instance of every exit."""
+    """A depositor asks for a deposit, and names the operators that are to offer an instance of every exit.
+
+    `proof` is its key's signature of `requester_claim`: nobody passes off another's request as its own.
+    """
 
     params: dict[str, Any]
     depositor: str
     receiver: str
     operators: list[str]
+    proof: str
 
 
 class MemberBody(Document, frozen=True):
@@ -88,6 +92,11 @@ BODIES: Final[Mapping[str, tuple[Role, type[Document]]]] = {
 def key_claim(request_id: bytes, identity: bytes) -> bytes:
     """32 bytes that the key of a member for a deposit signs for the identity that uses it."""
     return tagged_hash("BitVMBridge/member", request_id, identity)
+
+
+def requester_claim(request_id: bytes, identity: bytes) -> bytes:
+    """32 bytes that a depositor's key signs for the identity that asks for the deposit."""
+    return tagged_hash("BitVMBridge/requester", request_id, identity)
 
 
 SAID_ONCE: Final = frozenset((REQUEST, MEMBER, DEPOSIT, OFFER))

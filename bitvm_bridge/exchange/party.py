@@ -6,10 +6,11 @@ travels, so that it can be put into the mailbox again; what a one-time thing was
 
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from bitvm_bridge import records
-from bitvm_bridge.errors import BridgeError
+from bitvm_bridge.errors import BridgeError, VerificationFailed
 from bitvm_bridge.exchange.board import Board, Fault
 from bitvm_bridge.exchange.envelope import Envelope, seal
 from bitvm_bridge.exchange.mailbox import Mailbox
@@ -24,6 +25,7 @@ from bitvm_bridge.exchange.messages import (
     OfferBody,
     RequestBody,
     key_claim,
+    requester_claim,
 )
 from bitvm_bridge.exchange.roster import Participant, Roster
 from bitvm_bridge.exchange.sessions import Asked, DepositSession, Offered
@@ -94,12 +96,17 @@ class Party:
         self._bundles: dict[bytes, Bundle] = {}
         self._done: set[bytes] = set()
 
-    def ask(self, request: Request, operators: Iterable[str]) -> None:
-        """A depositor asks for a deposit. Raises BridgeError for anyone else."""
+    def ask(self, request: Request, operators: Iterable[str], key: SecretKey) -> None:
+        """A depositor asks for a deposit, with the key that may take it back.
+
+        Raises BridgeError for anyone else, VerificationFailed where the parameters are not those of the roster.
+        """
+        self._roster.terms.check(request.params)
         if self.me.role is not Role.DEPOSITOR:
             raise BridgeError(f"exchange: {self.me.name} is a {self.me.role}; a depositor asks for deposits")
         names = sorted(operators)
-        body = RequestBody(request.params.to_json(), request.depositor.hex(), request.receiver.hex(), names)
+        proof = key.sign(requester_claim(request.id, self.me.key)).hex()
+        body = RequestBody(request.params.to_json(), request.depositor.hex(), request.receiver.hex(), names, proof)
         self._say(REQUEST, request.id, body)
 
     def receive(self, envelopes: Iterable[Envelope]) -> list[str]:
@@ -116,8 +123,9 @@ class Party:
         """Say and do all that is due now; False where there was nothing new to say."""
         said = 0
         totals = [Progress()]
+        is_signed = partial(records.is_signed, self._store)
         for session, author in self.board.sessions(REQUEST):
-            deposit = DepositSession(self.board, session, author, self._network, self._read, self._is_signed)
+            deposit = DepositSession(self.board, session, author, self._network, self._read, is_signed)
             said += sum(1 for _ in self._advance(deposit, totals))
             self.faults.update(dict.fromkeys(deposit.faults))
         self.progress = Progress(*(sum(values) for values in zip(*map(_counts, totals), strict=True)))
@@ -204,10 +212,6 @@ class Party:
             return False
         return True
 
-    def _is_signed(self, setup: InstanceSetup) -> bool:
-        is_recorded = self._store.get(records.INSTANCE, setup.id) == setup.to_json()
-        return is_recorded and self._store.get(records.BUNDLE, setup.id) is not None
-
     def _confirm(self, setup: DepositSetup, bundles: list[Bundle], deposit: DepositSession) -> Iterator[None]:
         """Sign PegIn last of all."""
         if deposit.id in self._done:
@@ -224,7 +228,7 @@ class Party:
     def _is_funded(self, setup: DepositSetup, deposit: DepositSession) -> bool:
         try:
             return self._actor.is_funded(setup)
-        except BridgeError as error:
+        except VerificationFailed as error:
             deposit.faults.append(Fault(self._roster.name(deposit.author), deposit.id, str(error)))
             return False
 

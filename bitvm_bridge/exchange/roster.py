@@ -1,14 +1,15 @@
-"""Who takes part in a set-up: names, roles and identity keys, agreed on outside of it."""
+"""Who takes part in a set-up, and on which terms: agreed on outside of it, and the same for everyone."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from bitvm_bridge import secp
 from bitvm_bridge.documents import Document, decode, encode, from_hex
-from bitvm_bridge.errors import BadInput
+from bitvm_bridge.errors import BadInput, VerificationFailed
 from bitvm_bridge.keys import Role
+from bitvm_bridge.params import Params
+from bitvm_bridge.program import ProgramSpec, parse_program
 from bitvm_bridge.signing.musig import MAX_MEMBERS
 
 VERSION: Final = 1
@@ -29,6 +30,8 @@ class RosterDocument(Document, frozen=True):
     """A roster as JSON carries it."""
 
     version: int
+    params: dict[str, Any]
+    program: str
     parties: list[PartyDocument]
 
 
@@ -59,10 +62,44 @@ class Participant:
 
 
 @dataclass(frozen=True)
+class Terms:
+    """What every deposit keeps to, but for its amount and its exits, and the program that every instance disputes.
+
+    Without them an operator could offer a program that finds every claim right, and a depositor windows too short to
+    challenge in.
+    """
+
+    params: Params
+    program: str
+
+    def __post_init__(self) -> None:
+        """Raises BadInput where the text is not the one form of a program."""
+        if str(self.spec) != self.program:
+            raise BadInput("program", self.program, f"in its one form, {self.spec}")
+
+    @cached_property
+    def spec(self) -> ProgramSpec:
+        """The program."""
+        return parse_program(self.program)
+
+    def chosen(self, peg_in: int, exits: int) -> Params:
+        """The parameters of a deposit of so many sat and exits. Raises BadInput."""
+        return replace(self.params, peg_in=peg_in, exits=exits)
+
+    def check(self, params: Params) -> None:
+        """Raises VerificationFailed naming the first parameter that was not agreed on."""
+        agreed = self.chosen(params.peg_in, params.exits).to_json()
+        for name, value in params.to_json().items():
+            if value != agreed[name]:
+                raise VerificationFailed(f"{name} is {value}, agreed was {agreed[name]}")
+
+
+@dataclass(frozen=True)
 class Roster:
-    """All parties. No name and no key is there twice."""
+    """All parties and their terms. No name and no key is there twice."""
 
     parties: tuple[Participant, ...]
+    terms: Terms
 
     def __post_init__(self) -> None:
         """Raises BadInput."""
@@ -98,7 +135,8 @@ class Roster:
     def to_json(self) -> bytes:
         """As JSON text, the parties by role and name."""
         ordered = sorted(self.parties, key=lambda one: (one.role, one.name))
-        return encode(RosterDocument(VERSION, [one.document() for one in ordered]))
+        parties = [one.document() for one in ordered]
+        return encode(RosterDocument(VERSION, self.terms.params.to_json(), self.terms.program, parties))
 
     @classmethod
     def from_json(cls, raw: bytes | str) -> Self:
@@ -106,9 +144,5 @@ class Roster:
         document = decode(raw, RosterDocument, "roster")
         if document.version != VERSION:
             raise BadInput("roster version", document.version, f"version {VERSION}")
-        return cls.of_parties(map(Participant.from_document, document.parties))
-
-    @classmethod
-    def of_parties(cls, parties: Iterable[Participant]) -> Self:
-        """From parties in any order."""
-        return cls(tuple(parties))
+        terms = Terms(Params.from_json(document.params), document.program)
+        return cls(tuple(map(Participant.from_document, document.parties)), terms)

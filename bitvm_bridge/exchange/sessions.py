@@ -23,6 +23,7 @@ from bitvm_bridge.exchange.messages import (
     RequestBody,
     key_claim,
     of_kind,
+    requester_claim,
 )
 from bitvm_bridge.exchange.roster import Participant
 from bitvm_bridge.keys import Role
@@ -206,6 +207,10 @@ class DepositSession:
         request = Request(params, key, from_hex("receiver", document.receiver))
         if request.id != self.id:
             raise VerificationFailed("a request with another id than its session")
+        self.board.roster.terms.check(params)
+        proof = from_hex("proof of the depositor key", document.proof, 64)
+        if not secp.verify(key, requester_claim(self.id, envelope.author), proof):
+            raise VerificationFailed("a request that the depositor's key did not sign for its author")
         known = {one.name: one for one in self.board.roster.of(Role.OPERATOR)}
         unknown = [name for name in document.operators if name not in known]
         if unknown:
@@ -238,6 +243,8 @@ class DepositSession:
     def _read_offer(self, envelope: Envelope) -> Offered:
         document: OfferBody = of_kind(envelope, OfferBody)
         author = self.board.roster.by_key[envelope.author]
+        if document.instance.program != self.board.roster.terms.program:
+            raise VerificationFailed("another program than was agreed on")
         setup = InstanceSetup.from_document(document.instance)
         if setup.id != envelope.session or setup.deposit != self.setup:
             raise VerificationFailed("an instance of another deposit, or with another id than its session")

@@ -11,7 +11,7 @@ from bitvm_bridge.errors import VerificationFailed
 from bitvm_bridge.exchange.envelope import Envelope
 from bitvm_bridge.exchange.mailbox import Post
 from bitvm_bridge.exchange.party import Courier, Party
-from bitvm_bridge.exchange.roster import Participant, Roster
+from bitvm_bridge.exchange.roster import Participant, Roster, Terms
 from bitvm_bridge.keys import Role, SecretKey, Seed
 from bitvm_bridge.params import Network, Params
 from bitvm_bridge.program import parse_program
@@ -32,7 +32,10 @@ NAMES: Final = {
     "oscar": Role.OPERATOR,
 }
 SEEDS: Final = {name: Seed(role, name.encode().ljust(32, b"\0")) for name, role in NAMES.items()}
-ROSTER: Final = Roster(tuple(Participant(name, role, SEEDS[name].identity_key().xonly) for name, role in NAMES.items()))
+ROSTER: Final = Roster(
+    tuple(Participant(name, role, SEEDS[name].identity_key().xonly) for name, role in NAMES.items()),
+    Terms(Params(), PROGRAM),
+)
 
 
 @dataclass
@@ -108,6 +111,10 @@ class Player:
     def restarted(self) -> "Player":
         self.store.close()
         return Player.open(self.name, self.home, self.actor)
+
+    def ask(self, request: Request, *operators: str) -> None:
+        """As a depositor."""
+        self.party.ask(request, operators or ("olga", "oscar"), self.actor.seed.wallet_key())
 
     def peg_in(self, request: Request) -> bytes:
         """The signature that its store has."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from bitvm_bridge import records
-from bitvm_bridge.errors import BridgeError
+from bitvm_bridge.errors import BridgeError, VerificationFailed
 from bitvm_bridge.exchange import board as board_module
 from bitvm_bridge.exchange import messages
 from bitvm_bridge.exchange.envelope import Envelope, seal
@@ -29,10 +29,12 @@ from bitvm_bridge.exchange.messages import (
     RequestBody,
     key_claim,
     of_kind,
+    requester_claim,
 )
 from bitvm_bridge.exchange.party import Courier
 from bitvm_bridge.keys import Role, SecretKey, Seed
 from bitvm_bridge.params import Network, Params
+from bitvm_bridge.program import parse_program
 from bitvm_bridge.protocol import Request
 from bitvm_bridge.roles import committee as role
 from bitvm_bridge.roles import operator
@@ -71,7 +73,8 @@ def say(name: str, kind: str, session: bytes, body: object) -> Envelope:
 
 
 def request_body(asked: Request = ASKED, **changes: Any) -> RequestBody:
-    body = RequestBody(asked.params.to_json(), asked.depositor.hex(), asked.receiver.hex(), ["olga", "oscar"])
+    proof = SEEDS["dora"].wallet_key().sign(requester_claim(asked.id, SEEDS["dora"].identity_key().xonly)).hex()
+    body = RequestBody(asked.params.to_json(), asked.depositor.hex(), asked.receiver.hex(), ["olga", "oscar"], proof)
     return RequestBody(**({field: getattr(body, field) for field in body.__struct_fields__} | changes))
 
 
@@ -149,6 +152,14 @@ def foreign_offer() -> OfferBody:
     return offer_body(*offer_of("olga", replace(deposit_setup(), committee=committee)))
 
 
+def other_program() -> tuple[bytes, OfferBody]:
+    """An instance like olga's, right in itself, of a program that is easier to satisfy."""
+    key, spec = SEEDS["olga"].wallet_key(), parse_program("hash-chain:1:1")
+    keys = operator.one_time_keys(deposit_setup(), key.xonly, spec, SEEDS["olga"].winternitz_seed())
+    instance = replace(INSTANCE, spec=spec, keys=keys)
+    return instance.id, offer_body(instance, operator.sign_challenge(instance, key))
+
+
 BAD: Final[dict[str, tuple[Callable[[], Envelope], str, str]]] = {
     "no such operator": (
         lambda: say("dora", REQUEST, ASKED.id, request_body(operators=["olga", "alice"])),
@@ -165,6 +176,11 @@ BAD: Final[dict[str, tuple[Callable[[], Envelope], str, str]]] = {
         lambda: say("dora", REQUEST, ASKED.id, request_body(params={**ASKED.params.to_json(), "burn_percent": 100})),
         "dora",
         "burn_percent",
+    ),
+    "another's request": (
+        lambda: say("dora", REQUEST, ASKED.id, request_body(proof=SEEDS["dora"].wallet_key().sign(ASKED.id).hex())),
+        "dora",
+        "did not sign for its author",
     ),
     "not a key": (
         lambda: say("carol", MEMBER, ASKED.id, MemberBody("05" + "11" * 32, "00" * 64)),
@@ -187,6 +203,11 @@ BAD: Final[dict[str, tuple[Callable[[], Envelope], str, str]]] = {
         "deposit outpoint: 'here'",
     ),
     "wrong graph": (lambda: say("olga", OFFER, INSTANCE.id, foreign_offer()), "olga", "an instance of another deposit"),
+    "another program": (
+        lambda: say("olga", OFFER, *other_program()),
+        "olga",
+        "another program than was agreed on",
+    ),
     "offer in another session": (
         lambda: say("olga", OFFER, bytes(32), offer_body(*offer_of("olga"))),
         "olga",
@@ -224,7 +245,7 @@ BAD: Final[dict[str, tuple[Callable[[], Envelope], str, str]]] = {
 def test_bad_contributions_stop_nobody(tmp_path: Path, seed: int) -> None:
     """All of them at once, among the good ones of the same authors; every party names each of them."""
     players, mailbox = cast(tmp_path), Memory(random.Random(seed))
-    players["dora"].party.ask(ASKED, ["olga", "oscar"])
+    players["dora"].ask(ASKED)
     for make, _, _ in BAD.values():
         mailbox.put(make())
     play(players, mailbox)
@@ -236,6 +257,24 @@ def test_bad_contributions_stop_nobody(tmp_path: Path, seed: int) -> None:
             alike = sum((author, what) == other[1:] for other in BAD.values())
             assert [fault.author for fault in faults if what in fault.what] == [author] * alike, name
         assert len(faults) == len(BAD)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"challenge_window": 1}, "challenge_window is 1, agreed was 6"),
+        ({"burn_percent": 10}, "burn_percent is 10, agreed was 50"),
+        ({"refund_delay": 1}, "refund_delay is 1, agreed was 20"),
+    ],
+)
+def test_terms_that_nobody_agreed_on(tmp_path: Path, change: dict[str, int], what: str) -> None:
+    """A member gives no key for such a deposit, and the depositor itself is told before it asks."""
+    player, asked = Player.open("bob", tmp_path / "bob"), request(Params(**change))
+    player.party.receive([say("dora", REQUEST, asked.id, request_body(asked))])
+    assert not player.party.step()
+    assert [(fault.author, fault.what) for fault in player.party.faults] == [("dora", what)]
+    with pytest.raises(VerificationFailed, match=what):
+        Player.open("dora", tmp_path / "dora").ask(asked)
 
 
 def test_a_request_on_another_network(tmp_path: Path) -> None:
@@ -267,7 +306,7 @@ def said_twice(name: str) -> Envelope:
 @pytest.mark.parametrize("name", ["carol", "dora", "olga"])
 def test_two_different_statements_are_named_and_neither_counts(tmp_path: Path, name: str) -> None:
     players, mailbox = cast(tmp_path), Memory(random.Random(3))
-    players["dora"].party.ask(ASKED, ["olga", "oscar"])
+    players["dora"].ask(ASKED)
     for speaker in {"carol": ["carol"], "dora": [*MEMBERS, "dora"], "olga": [*MEMBERS, "dora", "olga"]}[name]:
         run_members(players, mailbox, "dora", speaker)
     mailbox.put(said_twice(name))
@@ -283,7 +322,7 @@ def test_an_operator_cannot_take_back_what_is_signed(tmp_path: Path) -> None:
     players, mailbox = cast(tmp_path), Memory(random.Random(3))
     for player in players.values():
         player.actor.funded = player.name in ("olga", "oscar")
-    players["dora"].party.ask(ASKED, ["olga", "oscar"])
+    players["dora"].ask(ASKED)
     play(players, mailbox, rounds=6)
     assert {player.party.progress.signed for player in players.values()} == {2}
     mailbox.put(said_twice("olga"))
@@ -297,7 +336,7 @@ def test_an_operator_cannot_take_back_what_is_signed(tmp_path: Path) -> None:
 def test_a_claim_coin_that_two_operators_name_stops_neither(tmp_path: Path) -> None:
     """Whose it is shows when KickOff spends it; nobody's instance is kept out by another's lie."""
     players, mailbox = cast(tmp_path), Memory(random.Random(3))
-    players["dora"].party.ask(ASKED, ["olga", "oscar"])
+    players["dora"].ask(ASKED)
     theirs = replace(offer_of("oscar")[0], claim=INSTANCE.claim)
     signed = operator.sign_challenge(theirs, SEEDS["oscar"].wallet_key())
     players["oscar"].actor.joins = False
@@ -309,7 +348,7 @@ def test_a_claim_coin_that_two_operators_name_stops_neither(tmp_path: Path) -> N
 
 def test_a_second_instance_of_an_exit(tmp_path: Path) -> None:
     players, mailbox = cast(tmp_path), Memory(random.Random(3))
-    players["dora"].party.ask(ASKED, ["olga", "oscar"])
+    players["dora"].ask(ASKED)
     run_members(players, mailbox, "dora", *MEMBERS, "dora", "olga")
     key = SecretKey(b"\x44" * 32)
     seed = Seed(Role.OPERATOR, b"\x44" * 32)
@@ -329,7 +368,7 @@ def test_a_second_instance_of_an_exit(tmp_path: Path) -> None:
 
 def test_two_sets_of_nonces_for_one_attempt_are_named_and_the_next_attempt_succeeds(tmp_path: Path) -> None:
     players, mailbox = cast(tmp_path), Memory(random.Random(5))
-    players["dora"].party.ask(ASKED, ["olga", "oscar"])
+    players["dora"].ask(ASKED)
     mailbox.put(say("carol", NONCES, INSTANCE.id, nonces_body()))
     mailbox.put(say("carol", NONCES, INSTANCE.id, nonces_body()))
     play(players, mailbox)
@@ -342,7 +381,7 @@ def test_two_sets_of_nonces_for_one_attempt_are_named_and_the_next_attempt_succe
 
 def test_nobody_uses_up_the_attempts(tmp_path: Path) -> None:
     players, mailbox = cast(tmp_path), Memory(random.Random(5))
-    players["dora"].party.ask(ASKED, ["olga", "oscar"])
+    players["dora"].ask(ASKED)
     mailbox.put(say("carol", NONCES, INSTANCE.id, nonces_body(messages.MAX_ATTEMPT)))
     play(players, mailbox)
     assert all(player.party.progress.is_done for player in players.values())
@@ -362,7 +401,7 @@ def run_members(players: dict[str, Player], mailbox: Memory, *names: str) -> Non
 def until_partials(tmp_path: Path) -> tuple[dict[str, Player], Memory]:
     """Nonces of alice and bob are out; carol has not begun."""
     players, mailbox = cast(tmp_path), Memory(random.Random(5))
-    players["dora"].party.ask(ASKED, ["olga"])
+    players["dora"].ask(ASKED, "olga")
     mailbox.put(say("carol", MEMBER, ASKED.id, member_body("carol", member_key("carol"))))
     for _ in range(3):
         run_members(players, mailbox, "dora", "olga", "alice", "bob")
@@ -475,7 +514,7 @@ def test_pegin_is_not_signed_before_everything_else_is(tmp_path: Path) -> None:
     """One operator of two is missing: its exit has an instance, and still no nonce for PegIn is given."""
     players, mailbox = cast(tmp_path), Memory(random.Random(6))
     players["oscar"].actor.joins = False
-    players["dora"].party.ask(ASKED, ["olga", "oscar"])
+    players["dora"].ask(ASKED)
     play(players, mailbox, rounds=6)
     assert {player.party.progress.signed for player in players.values()} == {1}
     assert not any(one.kind == CONFIRM_NONCES for one in mailbox.envelopes)
@@ -489,7 +528,7 @@ def test_pegin_is_not_signed_without_the_money(tmp_path: Path, wrong: bool) -> N
     """Bob's node has not seen the deposit, or has seen another output: bob gives nothing, so there is no signature."""
     players, mailbox = cast(tmp_path), Memory(random.Random(6))
     players["bob"].actor.funded, players["bob"].actor.wrong = False, wrong
-    players["dora"].party.ask(ASKED, ["olga", "oscar"])
+    players["dora"].ask(ASKED)
     play(players, mailbox, rounds=6)
     assert spoken(mailbox, "alice", CONFIRM_NONCES, ASKED.id)
     assert not spoken(mailbox, "bob", CONFIRM_NONCES, ASKED.id)
@@ -501,7 +540,7 @@ def test_pegin_is_not_signed_without_the_money(tmp_path: Path, wrong: bool) -> N
 def test_a_bundle_that_was_changed_in_the_store_is_not_confirmed(tmp_path: Path) -> None:
     players, mailbox = cast(tmp_path), Memory(random.Random(6))
     players["bob"].actor.funded = False
-    players["dora"].party.ask(ASKED, ["olga", "oscar"])
+    players["dora"].ask(ASKED)
     play(players, mailbox, rounds=6)
     raw = players["bob"].store.get(records.BUNDLE, INSTANCE.id)
     assert raw is not None

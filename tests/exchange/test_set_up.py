@@ -13,7 +13,7 @@ from tests.exchange.cast import Memory, Player, cast, play, request
 
 def ask(players: dict[str, Player], exits: int = 1) -> bytes:
     asked = request(Params(exits=exits))
-    players["dora"].party.ask(asked, ["olga", "oscar"])
+    players["dora"].ask(asked)
     return asked.id
 
 
@@ -21,7 +21,7 @@ def ask(players: dict[str, Player], exits: int = 1) -> bytes:
 def test_any_order_repeats_and_losses(tmp_path: Path, seed: int) -> None:
     players = cast(tmp_path)
     asked = request(Params(exits=2))
-    players["dora"].party.ask(asked, ["olga", "oscar"])
+    players["dora"].ask(asked)
     play(players, Memory(random.Random(seed), loss=0.0 if seed % 2 else 0.3))
     assert all(player.party.progress.is_done for player in players.values())
     assert len({player.peg_in(asked) for player in players.values()}) == 1

@@ -109,7 +109,7 @@ class Parties:
             entry = self.folder / f"{name}.json"
             entry.write_text(self.add(name, role).run("exchange", "identity", name, "--as", role).stdout)
             entries.append(str(entry))
-        self.roster.write_text(self.bridges["alice"].run("exchange", "roster", *entries).stdout)
+        self.roster.write_text(self.bridges["alice"].run("exchange", "roster", *entries, "--program", PROGRAM).stdout)
 
     def mine(self, blocks: int = 1) -> None:
         self.launched.node.mine(blocks)

@@ -9,7 +9,7 @@ from bitvm_bridge import records
 from bitvm_bridge.chain.launch import LaunchedBitcoind
 from bitvm_bridge.params import Params
 from tests.cli.bridge import Bridge
-from tests.live.parties import CAST, PROGRAM, Parties
+from tests.live.parties import CAST, Parties
 
 SHARE = 50_000_000
 """sat of each of two exits."""
@@ -28,10 +28,7 @@ def set_up(parties: Parties) -> dict[str, list[str]]:
     """A deposit of two exits, set up by everyone; operator → its instance of each exit."""
     asked = ("--receiver", "00" * 20, "--exits", "2", "--peg-in", str(2 * SHARE))
     parties.bridges["dora"].run("exchange", "request", "--roster", str(parties.roster), *asked)
-    talking = [
-        parties.take_part(name, *(("--join", "--program", PROGRAM) if role == "operator" else ()))
-        for name, role in CAST.items()
-    ]
+    talking = [parties.take_part(name, *(["--join"] if role == "operator" else ())) for name, role in CAST.items()]
     parties.until(lambda: not any(process.is_running() for process in talking))
     for process in talking:
         assert process.popen.returncode == 0, process.text()

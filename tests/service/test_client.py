@@ -136,7 +136,7 @@ def test_a_set_up_over_http(running: Running, tmp_path: Path) -> None:
     mailboxes = {name: HttpMailbox(running.url, one.party._identity) for name, one in players.items()}
     couriers = {name: Courier(one.party, mailboxes[name]) for name, one in players.items()}
     asked = request()
-    players["dora"].party.ask(asked, ["olga", "oscar"])
+    players["dora"].ask(asked)
     for _ in range(30):
         for name in players:
             couriers[name].run()

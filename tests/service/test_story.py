@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bitvm_bridge.chain.launch import LaunchedBitcoind
 from bitvm_bridge.exchange.roster import Roster
-from tests.live.parties import PROGRAM, Parties
+from tests.live.parties import Parties
 from tests.service.parts import Running
 
 CAST = {"alice": "committee", "bob": "committee", "dora": "depositor", "olga": "operator"}
@@ -22,7 +22,7 @@ def test_a_set_up_through_a_service_that_is_killed(tmp_path: Path, fresh_bitcoin
             parties.via = ("--url", running.url)
             members = [parties.take_part(name) for name in ("alice", "bob", "dora")]
             parties.until(lambda: running.log.read_text().count('"status":201') >= 3, alive=members)
-        everyone = [*members, parties.take_part("olga", "--join", "--program", PROGRAM)]
+        everyone = [*members, parties.take_part("olga", "--join")]
         parties.until(lambda: "no connection" in everyone[-1].text(), alive=everyone)
         with Running.start(folder, "--port", port, parties=roster) as running:
             parties.until(lambda: not any(process.is_running() for process in everyone))
