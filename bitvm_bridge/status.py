@@ -70,13 +70,13 @@ def status(graph: Graph, node: Node) -> Status:
 
 def identify(graph: Graph, tx: Transaction) -> str:
     """The name of the graph's transaction that this is, by its txid or by the outputs that it spends."""
+    complete = {item.tx.txid: item.name for item in graph.txs.values() if item.is_complete}
+    if tx.txid in complete:
+        return complete[tx.txid]
     known = {source.outpoint for source in graph.sources.values()}
     spends = {txin.outpoint for txin in tx.inputs} & known
     for item in graph.txs.values():
-        if item.is_complete:
-            if item.tx.txid == tx.txid:
-                return item.name
-        elif {entry.source.outpoint for entry in item.inputs} == spends:
+        if not item.is_complete and {entry.source.outpoint for entry in item.inputs} == spends:
             return item.name
     return OTHER
 
@@ -86,7 +86,7 @@ def duties(graph: Graph, unspent: Mapping[OutPoint, int], happened: Collection[s
     possible = {}
     for item in graph.txs.values():
         if all(entry.source.outpoint in unspent for entry in item.inputs):
-            possible[item.name] = (item, _start(item, unspent))
+            possible[item.name] = (item, first_block(item, unspent))
     for item, start in possible.values():
         if item.template.after is not None and item.template.after.__name__ not in happened:
             continue
@@ -101,6 +101,6 @@ def duties(graph: Graph, unspent: Mapping[OutPoint, int], happened: Collection[s
         yield Duty(item.name, item.template.sender, start, min(rivals, default=None))
 
 
-def _start(item: GraphTx, unspent: Mapping[OutPoint, int]) -> int:
+def first_block(item: GraphTx, unspent: Mapping[OutPoint, int]) -> int:
     """The first height at which every relative lock has passed (BIP68)."""
     return max(unspent[entry.source.outpoint] + max(entry.wait, 1) for entry in item.inputs)

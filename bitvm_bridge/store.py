@@ -9,7 +9,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -141,6 +141,35 @@ class Store:
             connection.close()
             raise
         return store
+
+    @classmethod
+    def read_only(cls, home: Path, network: Network) -> Self:
+        """The store in `home`, to look at: nothing is made, migrated or written, and SQLite itself refuses the seeds.
+
+        Raises BadInput where there is none, or one of another network or schema; BridgeError where it cannot be read.
+        """
+        path = home / FILE_NAME
+        if not path.is_file():
+            raise BadInput("--datadir", home, f"a folder with a {FILE_NAME}")
+        try:
+            uri = f"{path.resolve().as_uri()}?mode=ro"
+            with ExitStack() as held:
+                connection = sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT, isolation_level=None)
+                held.callback(connection.close)
+                connection.execute("PRAGMA query_only = ON")
+                connection.set_authorizer(_deny_seeds)
+                _check(connection, home, network)
+                held.pop_all()
+        except sqlite3.Error as error:
+            raise unreadable(error) from None
+        return cls(connection, plain=False, ask=None)
+
+    @classmethod
+    def in_memory(cls, network: Network) -> Self:
+        """A store that is gone when it is closed: for what is read off a chain by who must not write to a file."""
+        connection = sqlite3.connect(":memory:", isolation_level=None)
+        _migrate(connection, Path(":memory:"), network)
+        return cls(connection, plain=False, ask=None)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -442,6 +471,17 @@ def _failed(error: sqlite3.OperationalError) -> BridgeError:
     return BridgeError(f"store: {error}" + ("; is another bitvm-bridge writing?" if busy else ""))
 
 
+def unreadable(error: sqlite3.Error) -> BridgeError:
+    """What SQLite says of a file that it cannot read."""
+    return _failed(error) if isinstance(error, sqlite3.OperationalError) else BridgeError(f"store: {error}")
+
+
+def _deny_seeds(action: int, table: str | None, column: str | None, *_: str | None) -> int:
+    """An authorizer: any column but a seed's secret may be read."""
+    denied = action == sqlite3.SQLITE_READ and (table, column) == ("seeds", "secret")
+    return sqlite3.SQLITE_DENY if denied else sqlite3.SQLITE_OK
+
+
 def _connect(home: Path) -> sqlite3.Connection:
     """The database with full sync and write-ahead log; the file is readable by its owner alone."""
     try:
@@ -486,6 +526,11 @@ def _migrate(connection: sqlite3.Connection, home: Path, network: Network) -> No
             _upgrade(connection, version)
             _fill_in(connection, network)
         connection.execute("COMMIT")
+    _check(connection, home, network)
+
+
+def _check(connection: sqlite3.Connection, home: Path, network: Network) -> None:
+    """Refuse a file of another schema or network."""
     version = _version(connection)
     if version != SCHEMA_VERSION:
         raise BadInput("--datadir", home, f"a store of schema {SCHEMA_VERSION}; this one has schema {version}")

@@ -20,6 +20,7 @@ from cli import (
     challenger,
     committee,
     council,
+    dashboard,
     demo,
     depositor,
     exchange,
@@ -200,6 +201,7 @@ for group in (
     demo.demo,
     bench.bench,
     status.status,
+    dashboard.dashboard,
     watch.watch,
     l2_stub.l2_stub,
 ):

@@ -26,6 +26,7 @@ UPPER = {
     "bitvm_bridge.batch",
     "bitvm_bridge.bump",
     "bitvm_bridge.chain",
+    "bitvm_bridge.dashboard",
     "bitvm_bridge.external",
     "bitvm_bridge.fees",
     "bitvm_bridge.keyring",
@@ -44,6 +45,7 @@ UPPER = {
 }
 MAY_SEE_UPPER = (
     "bitvm_bridge/chain",
+    "bitvm_bridge/dashboard",
     "bitvm_bridge/dispute",
     "bitvm_bridge/exchange",
     "bitvm_bridge/roles",

@@ -184,6 +184,16 @@ class EmbeddedNode:
             raise NodeUnreachable("the embedded node is closed")
 
 
+def fingerprint(datadir: Path) -> tuple[tuple[str, int, int], ...]:
+    """Changes whenever the chain in `datadir`, or its mempool, does; empty where there is none.
+
+    Read without opening the chain, so that whoever only looks keeps no other process waiting.
+    """
+    files = [*sorted(datadir.glob("blocks/blk*.dat")), datadir / "mempool.hex"]
+    states = [(path.name, path.stat()) for path in files if path.exists()]
+    return tuple((name, state.st_size, state.st_mtime_ns) for name, state in states)
+
+
 class _Index:
     """The best chain, looked up by what the bridge asks for. It only grows: nothing reorganises a private chain."""
 

@@ -1,0 +1,42 @@
+"""`bitvm-bridge dashboard`: the same as `status` and `instance show`, on a page that keeps itself up to date."""
+
+import webbrowser
+from contextlib import closing, suppress
+from typing import Final
+
+import click
+
+from bitvm_bridge.chain.embedded import fingerprint
+from bitvm_bridge.dashboard.reader import Reader
+from bitvm_bridge.dashboard.server import DashboardServer
+from cli.app import EMBEDDED, App, emit, say, with_app
+
+PORT: Final = 8337
+LOCAL: Final = "127.0.0.1"
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65_535), default=PORT, show_default=True, help="0 takes a free one.")
+@click.option("--host", default=LOCAL, show_default=True, metavar="ADDRESS", help="Where to listen.")
+@click.option("--open", "show", is_flag=True, help="Show the page in the browser.")
+@with_app
+def dashboard(app: App, port: int, host: str, show: bool) -> None:
+    """Serve a page that shows every instance: state, graph, deadlines.
+
+    It looks at the data directory and the node, and changes neither: no key is read, no passphrase asked for. Ends
+    with Ctrl-C.
+
+    \b
+    bitvm-bridge dashboard --open
+    bitvm-bridge --signet dashboard --port 8080
+    """
+    chain = app.home / "chain"
+    reader = Reader(app.home, app.network, app.node, lambda: fingerprint(chain) if app.node_kind == EMBEDDED else None)
+    with closing(reader), DashboardServer(reader, host, port) as server:
+        emit(app, {"url": server.url}, server.url)
+        if not server.is_private:
+            say("warning: anyone who reaches this address sees the page; there is no password")
+        if show and not webbrowser.open(server.url):
+            say("no browser was found; open the address above")
+        with suppress(KeyboardInterrupt):
+            server.serve_forever()
