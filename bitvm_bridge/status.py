@@ -4,11 +4,11 @@ All of it is derived from the graph: a transaction can be sent from the height a
 have passed, and its time is up when a transaction of another party that spends one of the same outputs becomes valid.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from bitvm_bridge.chain.node import Node
-from bitvm_bridge.graph import Graph, GraphTx
+from bitvm_bridge.graph import Graph, GraphInput
 from bitvm_bridge.protocol import Party
 from bitvm_bridge.transaction import OutPoint, Transaction
 
@@ -86,7 +86,7 @@ def duties(graph: Graph, unspent: Mapping[OutPoint, int], happened: Collection[s
     possible = {}
     for item in graph.txs.values():
         if all(entry.source.outpoint in unspent for entry in item.inputs):
-            possible[item.name] = (item, first_block(item, unspent))
+            possible[item.name] = (item, first_block(item.inputs, unspent))
     for item, start in possible.values():
         if item.template.after is not None and item.template.after.__name__ not in happened:
             continue
@@ -101,6 +101,6 @@ def duties(graph: Graph, unspent: Mapping[OutPoint, int], happened: Collection[s
         yield Duty(item.name, item.template.sender, start, min(rivals, default=None))
 
 
-def first_block(item: GraphTx, unspent: Mapping[OutPoint, int]) -> int:
-    """The first height at which every relative lock has passed (BIP68)."""
-    return max(unspent[entry.source.outpoint] + max(entry.wait, 1) for entry in item.inputs)
+def first_block(inputs: Iterable[GraphInput], unspent: Mapping[OutPoint, int]) -> int:
+    """The first height at which the relative locks of all these inputs have passed (BIP68)."""
+    return max(unspent[entry.source.outpoint] + max(entry.wait, 1) for entry in inputs)

@@ -158,6 +158,11 @@ class Store:
                 held.callback(connection.close)
                 connection.execute("PRAGMA query_only = ON")
                 connection.set_authorizer(_deny_seeds)
+                if 0 < (version := _version(connection)) < SCHEMA_VERSION:
+                    raise BridgeError(
+                        f"store: it is of an earlier version (schema {version}); `status`, or any other command that "
+                        "may write, brings it up to date"
+                    )
                 _check(connection, home, network)
                 held.pop_all()
         except sqlite3.Error as error:

@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from bitvm_bridge.chain.embedded import fingerprint
+from bitvm_bridge.chain.embedded import fingerprint, is_settled
 from bitvm_bridge.dashboard.reader import Reader
 from bitvm_bridge.dashboard.server import DashboardServer
 from cli.app import EMBEDDED, App, emit, say, with_app
@@ -30,13 +30,21 @@ def dashboard(app: App, port: int, host: str, show: bool) -> None:
     bitvm-bridge dashboard --open
     bitvm-bridge --signet dashboard --port 8080
     """
-    chain = app.home / "chain"
-    reader = Reader(app.home, app.network, app.node, lambda: fingerprint(chain) if app.node_kind == EMBEDDED else None)
-    with closing(reader), DashboardServer(reader, host, port) as server:
-        emit(app, {"url": server.url}, server.url)
+    with (
+        suppress(KeyboardInterrupt),
+        closing(_reader(app)) as reader,
+        DashboardServer(reader, host, port) as server,
+    ):
         if not server.is_private:
             say("warning: anyone who reaches this address sees the page; there is no password")
+        emit(app, {"url": server.url}, server.url)
         if show and not webbrowser.open(server.url):
             say("no browser was found; open the address above")
-        with suppress(KeyboardInterrupt):
-            server.serve_forever()
+        server.serve_forever()
+
+
+def _reader(app: App) -> Reader:
+    if app.node_kind != EMBEDDED:
+        return Reader(app.home, app.network, app.node)
+    chain = app.home / "chain"
+    return Reader(app.home, app.network, app.node, lambda: fingerprint(chain), lambda: is_settled(chain))

@@ -302,3 +302,9 @@ def test_identify(play: Play) -> None:
     assert identify(graph, graph["HappyTake"].tx) == "HappyTake"
     assert identify(graph, play.make("Challenge").tx) == "Challenge"
     assert identify(graph, play.stage.miner.pay([TxOut(1_000, play.stage.miner.script_pubkey)]).tx) == OTHER
+
+
+def test_identify_tells_two_spends_of_one_output_apart(stage: Stage) -> None:
+    graph = set_up(stage).setup.graph
+    assert identify(graph, graph["PegIn"].tx) == "PegIn"
+    assert identify(graph, graph["PegInRefund"].tx) == "PegInRefund"

@@ -21,6 +21,9 @@ from bitvm_bridge.transaction import OutPoint, Transaction, hash256
 MEDIAN_SPAN: Final = 11
 """blocks whose median time a new block must exceed (BIP113)."""
 
+SETTLING: Final = 1_000_000_000
+"""nanoseconds."""
+
 
 class EmbeddedNode:
     """A node of its own: its chain and mempool live in a directory, which one process at a time may hold open.
@@ -192,6 +195,12 @@ def fingerprint(datadir: Path) -> tuple[tuple[str, int, int], ...]:
     files = [*sorted(datadir.glob("blocks/blk*.dat")), datadir / "mempool.hex"]
     states = [(path.name, path.stat()) for path in files if path.exists()]
     return tuple((name, state.st_size, state.st_mtime_ns) for name, state in states)
+
+
+def is_settled(datadir: Path) -> bool:
+    """Did nothing change in the last second? Where something did, whoever changed it is likely to go on."""
+    newest = max((changed for _, _, changed in fingerprint(datadir)), default=0)
+    return time.time_ns() - newest > SETTLING
 
 
 class _Index:

@@ -13,7 +13,7 @@ from bitvm_bridge.graph import ANCHOR, Graph, GraphInput, GraphTx, Source
 from bitvm_bridge.keys import address
 from bitvm_bridge.linter import signed_vsize
 from bitvm_bridge.params import Network
-from bitvm_bridge.protocol import PegIn
+from bitvm_bridge.protocol import Party, PegIn
 from bitvm_bridge.protocol.template import ANY_LEAF, Coins, Connector, Free
 from bitvm_bridge.roles import presigned
 from bitvm_bridge.setup import InstanceSetup
@@ -115,8 +115,12 @@ def _open_parts(declared: GraphTx | None, best: Best) -> list[str]:
     """What whoever completes the transaction adds."""
     if declared is None or best.is_whole:
         return []
-    coins = [f"coins of the {field.signer}" for field in declared.template.fields if isinstance(field, Coins)]
-    return coins + [f"outputs for the {field.to}" for field in declared.template.fields if isinstance(field, Free)]
+    coins = [f"coins of {_the(field.signer)}" for field in declared.template.fields if isinstance(field, Coins)]
+    return coins + [f"outputs for {_the(field.to)}" for field in declared.template.fields if isinstance(field, Free)]
+
+
+def _the(party: Party) -> str:
+    return party if party is Party.ANYONE else f"the {party}"
 
 
 def _inputs(item: Kept, declared: GraphTx | None, best: Best) -> Iterator[Json]:

@@ -129,17 +129,25 @@ def _happened(name: str, facts: Facts) -> Standing | None:
 
 
 def _standing(item: GraphTx, facts: Facts, others: Mapping[str, Standing]) -> Standing:
-    sources = {entry.source.name: entry.source for entry in item.inputs}.values()
+    named = {entry.source.name: entry.source for entry in item.inputs}
+    # An assertion may come in parts: what one has revealed does not keep the next from coming.
+    sources = [source for source in named.values() if not _is_part(facts.spent.get(source.outpoint), item)]
     if gone := next((reason for source in sources if (reason := _gone(source, facts, others))), ""):
         return Standing(Stand.IMPOSSIBLE, reason=gone)
     missing = dict.fromkeys(maker(source) for source in sources if source.outpoint not in facts.unspent)
     if missing:
         return Standing(Stand.LATER, reason=f"after {' and '.join(missing)}")
-    start = status.first_block(item, facts.unspent)
+    start = status.first_block([entry for entry in item.inputs if entry.source in sources], facts.unspent)
     first = item.template.after
-    if first is not None and first.__name__ not in facts.confirmed:
-        return Standing(Stand.LATER, start, f"after {first.__name__}")
-    return Standing(Stand.READY if start <= facts.next_block else Stand.WAITING, start)
+    if first is None or first.__name__ in facts.confirmed:
+        return Standing(Stand.READY if start <= facts.next_block else Stand.WAITING, start)
+    if others[first.__name__].stand is Stand.IMPOSSIBLE:
+        return Standing(Stand.IMPOSSIBLE, reason=f"{first.__name__} cannot happen")
+    return Standing(Stand.LATER, start, f"after {first.__name__}")
+
+
+def _is_part(spender: Seen | None, item: GraphTx) -> bool:
+    return spender is not None and spender.name == Event.ASSERT_PART and item.name == Event.ASSERT
 
 
 def _gone(source: Source, facts: Facts, others: Mapping[str, Standing]) -> str:

@@ -82,7 +82,11 @@ Fingerprint = Callable[[], object]
 
 
 class Reader:
-    """Sees the store in a directory and the node that `connect` reaches."""
+    """Sees the store in a directory and the node that `connect` reaches.
+
+    A chain that one process at a time may open is opened only when its `fingerprint` has changed and it `is_settled`,
+    so that looking stands in nobody's way.
+    """
 
     def __init__(
         self,
@@ -90,6 +94,7 @@ class Reader:
         network: Network,
         connect: Connect,
         fingerprint: Fingerprint = lambda: None,
+        is_settled: Callable[[], bool] = lambda: True,
         *,
         max_age: float = MAX_AGE,
         patience: float = PATIENCE,
@@ -97,6 +102,7 @@ class Reader:
         self._home = home
         self._connect = connect
         self._fingerprint = fingerprint
+        self._is_settled = is_settled
         self._max_age = max_age
         self._patience = patience
         self._last = Snapshot(network)
@@ -151,6 +157,8 @@ class Reader:
         seen = self._fingerprint(), {key: item.raw for key, item in found.kept.items()}
         if seen[0] is not None and seen == self._chain_seen:
             return found
+        if found.height is not None and not self._is_settled():
+            return replace(found, node_problem=self._last.node_problem)
         if seen[0] == ():
             raise NodeUnreachable(f"there is no chain in {self._home} yet")
         if self._journal is None or any(

@@ -8,6 +8,7 @@ import ipaddress
 import json
 import re
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -166,17 +167,14 @@ class DashboardServer(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that goes away in the middle of an answer is no news; whatever else fails is."""
-        import sys
-
         if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
 
 def _handler(reader: Reader, is_own: Callable[[str | None], bool]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        """GET and HEAD; every answer has the same headers."""
+        """GET and HEAD, one for each connection (HTTP/1.0); every answer has the same headers."""
 
-        protocol_version = "HTTP/1.1"
         server_version = "bitvm-bridge"
         sys_version = ""
         timeout = TIMEOUT
@@ -192,14 +190,16 @@ def _handler(reader: Reader, is_own: Callable[[str | None], bool]) -> type[BaseH
         def _answer(self) -> Answer:
             if len(self.headers.get_all("Host", [])) != 1 or not is_own(self.headers["Host"]):
                 return refusal(HTTPStatus.MISDIRECTED_REQUEST, "this server has another name")
-            path = unquote(urlsplit(self.path).path)
+            path = unquote(self.path.partition("?")[0])
             if path.startswith("/api/") and self.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
                 return refusal(HTTPStatus.FORBIDDEN, "another site asks")
             return answer(reader, path)
 
         def _give(self, given: Answer) -> None:
             self.send_response(given.status)
-            for name, value in {"Content-Type": given.kind, "Content-Length": str(len(given.body))}.items():
+            headers = {"Content-Type": given.kind, "Content-Length": str(len(given.body))}
+            allow = {"Allow": "GET, HEAD"} if given.status is HTTPStatus.METHOD_NOT_ALLOWED else {}
+            for name, value in (headers | allow).items():
                 self.send_header(name, value)
             self.end_headers()
             if self.command != "HEAD":
@@ -212,21 +212,12 @@ def _handler(reader: Reader, is_own: Callable[[str | None], bool]) -> type[BaseH
             super().end_headers()
 
         def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-            """What is no request, or another method, ends the connection: its body would be taken for a request."""
+            """What is no request, or another method."""
             del explain
             status = HTTPStatus(code)
-            self.close_connection = True
             if status is HTTPStatus.NOT_IMPLEMENTED:
                 status, message = HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD: nothing can be changed here"
-            given = refusal(status, message or status.phrase)
-            self.send_response(given.status)
-            headers = {"Content-Type": JSON, "Content-Length": str(len(given.body)), "Connection": "close"}
-            allow = {"Allow": "GET, HEAD"} if status is HTTPStatus.METHOD_NOT_ALLOWED else {}
-            for name, value in (headers | allow).items():
-                self.send_header(name, value)
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(given.body)
+            self._give(refusal(status, message or status.phrase))
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the name of the base class)
             """A page that asks every few seconds is not news."""

@@ -12,10 +12,10 @@ const PERIOD = 3000;
 const drawn = { overview: "", instance: "", tx: "" };
 let returnTo = null;
 
-/** #/INSTANCE/TRANSACTION, both optional. */
+/** #/INSTANCE/TRANSACTION, both optional; whether there are such is for whoever asks to see. */
 function place() {
   const [instance, tx] = location.hash.replace(/^#\/?/, "").split("/");
-  return { instance: /^[0-9a-f]{64}$/.test(instance) ? instance : null, tx: /^\w+$/.test(tx ?? "") ? tx : null };
+  return { instance, tx };
 }
 
 const address = (instance, tx) => (tx ? `#/${instance}/${tx}` : `#/${instance}`);
@@ -65,7 +65,7 @@ function problems(overview) {
   const since = overview.height === null ? "" : ` What is shown is as of block ${number(overview.height)}.`;
   return [
     node.problem && `The node does not answer: ${node.problem}.${since}`,
-    store.problem && `The store cannot be read: ${store.problem}.`,
+    store.problem && `The store cannot be read: ${store.problem.replace(/^store: /, "")}.`,
     !overview.ready && "Reading the store and the chain…",
   ];
 }
@@ -101,7 +101,8 @@ function drawOverview(overview, selected) {
   const section = byId("overview");
   if (!overview.instances.length) {
     const line = ["No instance yet: ", h("code", {}, "operator join"), " makes one, ", h("code", {}, "instance import")];
-    replace(section, h("p", { class: "empty" }, line, " takes one from a file."));
+    const known = overview.ready && !overview.store.problem;
+    replace(section, known && h("p", { class: "empty" }, line, " takes one from a file."));
     return;
   }
   const head = ["instance", "state", "at risk", "next deadline"].map((title) => h("th", { scope: "col" }, title));
@@ -207,8 +208,7 @@ function drawInstance(instance) {
 }
 
 function closeDrawer() {
-  const { instance } = place();
-  if (instance) location.hash = address(instance);
+  location.hash = address(place().instance);
 }
 
 function drawDrawer(tx, members, instance) {
@@ -250,18 +250,20 @@ function drawLive(text, isLive) {
   if (live.textContent !== text) live.textContent = text;
 }
 
+/** Asks for all that is to be shown, and then draws all of it, so that no part is newer than another. */
 async function look() {
   const wanted = place();
   const summary = await ask("api/overview");
   const overview = JSON.parse(summary);
   const known = overview.instances.map((row) => row.instance);
-  const selected = known.includes(wanted.instance) ? wanted.instance : (wanted.instance ?? known[0] ?? null);
-  update("overview", `${summary}${selected ?? ""}`, () => drawOverview(overview, selected));
+  const selected = known.includes(wanted.instance) ? wanted.instance : (known[0] ?? null);
   const text = selected && (await ask(`api/instance/${selected}`));
   const instance = text ? JSON.parse(text) : null;
+  const chosen = instance && selected === wanted.instance && Object.hasOwn(instance.transactions, wanted.tx ?? "");
+  const detail = chosen ? await ask(`api/instance/${selected}/tx/${wanted.tx}`) : null;
+  const group = chosen ? instance.graph.boxes.find((box) => box.members.includes(wanted.tx)) : null;
+  update("overview", `${summary}${selected ?? ""}`, () => drawOverview(overview, selected));
   update("instance", text, () => drawInstance(instance));
-  const detail = instance && wanted.tx ? await ask(`api/instance/${selected}/tx/${wanted.tx}`) : null;
-  const group = instance?.graph.boxes.find((box) => box.members.includes(wanted.tx));
   update("tx", detail, () => drawDrawer(detail ? JSON.parse(detail) : null, group?.members ?? [], selected));
   const isLive = overview.ready && !overview.node.problem && !overview.store.problem;
   drawLive(isLive ? `live · block ${number(overview.height)}` : "not live", isLive);
