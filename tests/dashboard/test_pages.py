@@ -1,22 +1,27 @@
 """What the page is told, in every state of an instance, compared with what `status` says; and what it is never told."""
 
 import json
+import time
 from collections import Counter
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 
 from bitvm_bridge import records
 from bitvm_bridge.chain.embedded import EmbeddedNode, fingerprint
+from bitvm_bridge.chain.launch import LaunchedBitcoind
 from bitvm_bridge.chain.node import Node
+from bitvm_bridge.chain.rpc import from_options
 from bitvm_bridge.dashboard import pages, shown
-from bitvm_bridge.dashboard.reader import Snapshot
+from bitvm_bridge.dashboard.reader import Reader, Snapshot
 from bitvm_bridge.errors import NodeUnreachable
+from bitvm_bridge.params import Network
 from bitvm_bridge.transaction import Transaction
-from tests.cli.bridge import PLAIN, WINDOW, Bridge, join, make_deposit
-from tests.dashboard.conftest import HOSTILE, Stages, make_reader
+from tests.cli.bridge import PLAIN, WINDOW, Bridge, join, make_deposit, make_keys, rpc_options, set_up
+from tests.dashboard.conftest import HOSTILE, PROGRAM, Stages, make_reader
 
 Stage = tuple[str, Bridge, str]
 
@@ -349,6 +354,28 @@ def test_a_busy_chain_is_read_when_it_is_free(stages: Stages) -> None:
         assert reader.snapshot().node_problem == ""
 
 
+def test_who_asks_early_is_not_kept_waiting(stages: Stages) -> None:
+    bridge, instance = stages["kicked-off"]
+    switch, may_go_on = Switch(bridge), Event()
+
+    def connect() -> AbstractContextManager[Node]:
+        assert may_go_on.wait(60)
+        return switch()
+
+    home = bridge.datadir / "regtest"
+    with closing(Reader(home, Network.REGTEST, connect, max_age=3_600, patience=0)) as reader:
+        early = pages.overview(reader.snapshot())
+        assert (early["ready"], early["instances"], early["height"]) == (False, [], None)
+        assert not reader.snapshot().ready
+        may_go_on.set()
+        deadline = time.monotonic() + 60
+        while not (found := reader.snapshot()).ready:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert pages.instance(found, instance)["state"] == "kicked-off"
+        assert switch.opened == 1, "one look for all who asked"
+
+
 def test_another_chain_is_read_from_its_beginning(stages: Stages, tmp_path: Path) -> None:
     bridge, instance = stages["kicked-off"]
     other = Bridge(tmp_path / "other", *PLAIN)
@@ -412,3 +439,37 @@ def test_unknown_transactions(stages: Stages, name: str) -> None:
         pages.tx(look(bridge), instance, name)
     with pytest.raises(pages.NotFound):
         pages.instance(look(bridge), "00" * 32)
+
+
+# Bitcoin Core.
+
+
+def test_bitcoin_core(fresh_bitcoind: LaunchedBitcoind, tmp_path: Path) -> None:
+    """A claim in the mempool, in a block, and after that block has left the best chain again."""
+    bridge = Bridge(tmp_path / "data", *PLAIN, *rpc_options(fresh_bitcoind))
+    make_keys(bridge)
+    instance = set_up(bridge, PROGRAM)
+    home, node = bridge.datadir / "regtest", fresh_bitcoind.node
+    with closing(Reader(home, Network.REGTEST, lambda: nullcontext(node), max_age=0, patience=60)) as reader:
+
+        def kick_off() -> tuple[str, int | None]:
+            found = pages.instance(reader.snapshot(), instance)["transactions"]["KickOff"]
+            return found["state"], found["block"]
+
+        assert kick_off()[0] == "ready"
+        bridge.data("operator", "kick-off", instance, "--broadcast")
+        height = bridge.height()
+        assert kick_off() == ("pending", height + 1)
+        bridge.mine()
+        assert kick_off() == ("confirmed", height + 1)
+        rpc = from_options(Network.REGTEST, rpcport=fresh_bitcoind.port, datadir=fresh_bitcoind.datadir)
+        rpc.call("invalidateblock", node.block(height + 1).hash[::-1].hex())
+        node.mine_transactions([])
+        node.mine_transactions([])
+        assert kick_off() == ("pending", height + 3)
+        assert pages.overview(reader.snapshot())["height"] == height + 2
+        bridge.mine()
+        assert kick_off() == ("confirmed", height + 3)
+        (row,) = pages.overview(reader.snapshot())["instances"]
+        (said,) = bridge.data("status")["instances"]
+        assert {key: row[key] for key in said} == said
