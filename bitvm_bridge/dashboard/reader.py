@@ -41,7 +41,8 @@ PATIENCE: Final = 5.0
 class Kept:
     """An instance in the store: as it was agreed on, with what is signed of it and what this party made for it.
 
-    `setup` is None where the record cannot be read; `problem` then says why, or what is wrong with the bundle.
+    `setup` is None where the record cannot be read; `problem` then says why, or what is wrong with the bundle, of which
+    `signed` is the record.
     """
 
     id: bytes
@@ -50,6 +51,7 @@ class Kept:
     bundle: Bundle | None = None
     peg_in: bytes | None = None
     made: Mapping[str, Transaction] = field(default_factory=dict)
+    signed: bytes | None = None
     problem: str = ""
 
 
@@ -181,22 +183,22 @@ class Reader:
 
 
 def _read(store: Store, key: bytes, raw: bytes, before: Kept | None) -> Kept:
-    """A record, and all that belongs to it; building its graph again is saved where it has not changed."""
+    """A record, and all that belongs to it; what has not changed is neither built nor verified again."""
+    known = before if before is not None and before.raw == raw else None
     try:
-        known = before is not None and before.raw == raw
-        setup = before.setup if before is not None and known and before.setup else InstanceSetup.from_json(raw)
+        setup = known.setup if known is not None and known.setup is not None else InstanceSetup.from_json(raw)
         _ = setup.graph
     except BridgeError as error:
         return Kept(key, raw, None, problem=str(error))
     made = dict(store.transactions(setup.deposit.request.id)) | dict(store.transactions(key))
-    found = Kept(key, raw, setup, peg_in=_peg_in(store, setup), made=made)
-    bundle = store.get(records.BUNDLE, key)
-    if bundle is None:
+    signed = store.get(records.BUNDLE, key)
+    found = Kept(key, raw, setup, peg_in=_peg_in(store, setup), made=made, signed=signed)
+    if signed is None:
         return found
-    if before is not None and before.bundle is not None and before.raw == raw:
-        return replace(found, bundle=before.bundle)
+    if known is not None and known.signed == signed:
+        return replace(found, bundle=known.bundle, problem=known.problem)
     try:
-        return replace(found, bundle=Bundle.from_json(bundle, setup))
+        return replace(found, bundle=Bundle.from_json(signed, setup))
     except BridgeError as error:
         return replace(found, problem=str(error))
 

@@ -406,19 +406,22 @@ def test_one_bad_record_hides_no_other(stages: Stages, tmp_path: Path) -> None:
         pages.instance(found, bad.hex())
 
 
-def test_a_bad_bundle_is_told(stages: Stages, tmp_path: Path) -> None:
+def test_a_bundle_that_becomes_bad_is_told(stages: Stages, tmp_path: Path) -> None:
     bridge, instance = stages["kicked-off"][0].copy(tmp_path / "data"), stages["kicked-off"][1]
-    with bridge.store() as store:
-        raw = store.get(records.BUNDLE, bytes.fromhex(instance))
-        assert raw is not None
-        document = json.loads(raw)
-        document["transactions"][0]["inputs"][0]["signature"] = "00" * 64
-        store.put(records.BUNDLE, bytes.fromhex(instance), json.dumps(document).encode())
-    found = look(bridge)
-    (row,) = pages.overview(found)["instances"]
-    assert not row["signed"]
-    assert "does not verify" in row["problem"]
-    assert pages.tx(found, instance, "HappyTake")["form"] == "unsigned"
+    with closing(make_reader(bridge)) as reader:
+        assert pages.tx(reader.snapshot(), instance, "HappyTake")["form"] == "signed"
+        with bridge.store() as store:
+            raw = store.get(records.BUNDLE, bytes.fromhex(instance))
+            assert raw is not None
+            document = json.loads(raw)
+            document["transactions"][0]["inputs"][0]["signature"] = "00" * 64
+            store.put(records.BUNDLE, bytes.fromhex(instance), json.dumps(document).encode())
+        for _ in range(2):
+            found = reader.snapshot()
+            (row,) = pages.overview(found)["instances"]
+            assert not row["signed"]
+            assert "does not verify" in row["problem"]
+            assert pages.tx(found, instance, "HappyTake")["form"] == "unsigned"
 
 
 def test_a_broken_store_is_told_and_what_was_seen_stays(stages: Stages, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ function mark(element, name) {
   }
 }
 
-export const LEGEND = ["confirmed", "pending", "ready", "waiting", "later", "impossible"];
+const LEGEND = ["confirmed", "pending", "ready", "waiting", "later", "impossible"];
 
 function legend() {
   return h("ul", { class: "legend" }, LEGEND.map((state) => h("li", { class: state }, STATES[state])));
