@@ -39,7 +39,7 @@ def test_it_serves_until_it_is_interrupted(pegged: tuple[Bridge, str]) -> None:
 
 
 def test_json_is_one_document_and_other_addresses_are_warned_of(pegged: tuple[Bridge, str]) -> None:
-    with start(pegged[0], "--json", "--host", "0.0.0.0") as process:  # noqa: S104 (what is warned of)
+    with start(pegged[0], "--json", "--host", "0.0.0.0") as process:
         assert process.stdout is not None
         document = ""
         while not document.rstrip().endswith("}"):

@@ -14,7 +14,7 @@ from bitvm_bridge.dashboard.server import ASSETS, HEADERS, DashboardServer, is_o
 from bitvm_bridge.errors import BadInput
 from tests.dashboard.conftest import Stages, make_reader, serving
 
-ANY = "0.0.0.0"  # noqa: S104 (what the warning is for)
+ANY = "0.0.0.0"
 Ask = Callable[..., tuple[int, dict[str, str], bytes]]
 
 
