@@ -1,7 +1,8 @@
 """`bitvm-bridge dashboard`: the same as `status` and `instance show`, on a page that keeps itself up to date."""
 
 import webbrowser
-from contextlib import closing, suppress
+from contextlib import closing
+from threading import Thread
 from typing import Final
 
 import click
@@ -10,6 +11,7 @@ from bitvm_bridge.chain.embedded import fingerprint, is_settled
 from bitvm_bridge.dashboard.reader import Reader
 from bitvm_bridge.dashboard.server import DashboardServer
 from cli.app import EMBEDDED, App, emit, say, with_app
+from cli.daemon import stopped_by_signals
 
 PORT: Final = 8337
 LOCAL: Final = "127.0.0.1"
@@ -31,7 +33,7 @@ def dashboard(app: App, port: int, host: str, show: bool) -> None:
     bitvm-bridge --signet dashboard --port 8080
     """
     with (
-        suppress(KeyboardInterrupt),
+        stopped_by_signals() as stopped,
         closing(_reader(app)) as reader,
         DashboardServer(reader, host, port) as server,
     ):
@@ -40,7 +42,11 @@ def dashboard(app: App, port: int, host: str, show: bool) -> None:
         emit(app, {"url": server.url}, server.url)
         if show and not webbrowser.open(server.url):
             say("no browser was found; open the address above")
-        server.serve_forever()
+        serving = Thread(target=server.serve_forever)
+        serving.start()
+        stopped.wait()
+        server.shutdown()
+        serving.join()
 
 
 def _reader(app: App) -> Reader:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from urllib.request import urlopen
 
+import pytest
+
 from tests.cli.bridge import Bridge
 
 MAIN = "from cli.main import main; main()"
@@ -16,10 +18,13 @@ def start(bridge: Bridge, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def end(process: subprocess.Popen[str]) -> str:
+def end(process: subprocess.Popen[str], number: signal.Signals = signal.SIGINT) -> str:
     """Ctrl-C; returns what was said on stderr."""
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    process.send_signal(number)
+    try:
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 0, said
     return said
 
@@ -36,6 +41,20 @@ def test_it_serves_until_it_is_interrupted(pegged: tuple[Bridge, str]) -> None:
         assert end(process) == ""
     assert [row["instance"] for row in found["instances"]] == [instance]
     assert bridge.contents() == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_in_the_background_too(pegged: tuple[Bridge, str], number: signal.Signals) -> None:
+    """A shell starts what goes to the background with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = start(pegged[0])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("http://127.0.0.1:")
+        assert end(process, number) == ""
 
 
 def test_json_is_one_document_and_other_addresses_are_warned_of(pegged: tuple[Bridge, str]) -> None:
