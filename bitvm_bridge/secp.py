@@ -6,20 +6,27 @@ Everything secret is handled by the library's constant-time code; this module on
 import secrets
 from typing import Final
 
-from btclib_secp256k1 import keys, ssa, xonly
+from btclib_secp256k1 import hashes, keys, ssa, xonly
 from btclib_secp256k1.musig import KeyAggCache, SecretNonce, Session, nonce_agg, nonce_gen, pubnonce_parse
 
 from bitvm_bridge.errors import BadInput
 
 DIGEST_SIZE: Final = 32
 """bytes: all that is ever signed here is a hash."""
+PRE_SIGNATURE_SIZE: Final = 65
+"""bytes of a Schnorr pre-signature: `r` and `s` as in BIP340, and 1 where the nonce was negated to have an even y."""
+_INFINITY: Final = bytes(33)
+"""How BIP327 writes the point at infinity in an aggregate nonce (`cbytes_ext`)."""
 
 __all__ = [
     "DIGEST_SIZE",
+    "PRE_SIGNATURE_SIZE",
     "KeyAggCache",
     "SecretNonce",
     "Session",
+    "adapt",
     "check_xonly",
+    "extract_adaptor",
     "is_point",
     "is_public_nonce",
     "is_secret_key",
@@ -27,10 +34,12 @@ __all__ = [
     "nonce_agg",
     "nonce_gen",
     "public_key",
+    "shift_nonce",
     "sign",
     "tweak_public_key",
     "tweak_secret_key",
     "verify",
+    "verify_presignature",
     "xonly_public_key",
 ]
 
@@ -114,3 +123,67 @@ def is_public_nonce(candidate: bytes) -> bool:
     except ValueError:
         return False
     return True
+
+
+def shift_nonce(aggregate: bytes, point: bytes) -> bytes:
+    """An aggregate nonce (66 bytes, BIP327) with a point (33 bytes) added to its first half.
+
+    Raises BadInput for what is no aggregate nonce or no point, or where the sum is no point.
+    """
+    first, second = aggregate[:33], aggregate[33:]
+    try:
+        return bytes(point if first == _INFINITY else keys.pubkey_combine([first, point])) + second
+    except ValueError:
+        raise BadInput("aggregate nonce", aggregate, "an aggregate nonce that the point can be added to") from None
+
+
+def verify_presignature(public_key: bytes, digest: bytes, point: bytes, presignature: bytes) -> bool:
+    """Does the secret of `point` (33 bytes), and nothing less, turn this into a BIP340 signature of the digest?
+
+    The signature will be `(r, s + t)` with the secret `t`, or `(r, s - t)` where the nonce was negated. So
+    `s·G ± T - e·P` must be the point with x coordinate `r` and even y, which is what is checked: all of it is public.
+    Junk of any length is False.
+    """
+    if len(presignature) != PRE_SIGNATURE_SIZE or presignature[64] > 1 or len(digest) != DIGEST_SIZE:
+        return False
+    r, s, negated = presignature[:32], presignature[32:64], presignature[64]
+    try:
+        challenge = hashes.tagged_sha256(b"BIP0340/challenge", r + public_key + digest)
+        minus_e_p = keys.pubkey_tweak_mul(b"\x03" + public_key, challenge)
+        shift = keys.pubkey_negate(point) if negated else point
+        return bytes(keys.pubkey_combine([keys.pubkey_from_prvkey(s), shift, minus_e_p])) == b"\x02" + r
+    except ValueError:
+        return False
+
+
+def adapt(presignature: bytes, secret: bytes) -> bytes:
+    """The signature (64 bytes) that a pre-signature becomes with the secret of its point; not verified here.
+
+    Raises BadInput for what is no pre-signature of 65 bytes, or where a scalar is out of range.
+    """
+    r, s, negated = _split_presignature(presignature)
+    try:
+        return r + bytes(keys.prvkey_tweak_add(s, keys.prvkey_negate(secret) if negated else secret))
+    except ValueError:
+        raise BadInput("pre-signature", presignature, "one that this secret completes") from None
+
+
+def extract_adaptor(presignature: bytes, signature: bytes) -> bytes:
+    """The secret (32 bytes) that makes this signature out of a pre-signature; nonsense where it was made otherwise.
+
+    Raises BadInput for what is no pre-signature of 65 bytes or no signature of 64 bytes made from it.
+    """
+    r, s, negated = _split_presignature(presignature)
+    try:
+        if len(signature) != 64 or signature[:32] != r:
+            raise ValueError
+        secret = bytes(keys.prvkey_tweak_add(signature[32:], keys.prvkey_negate(s)))
+        return bytes(keys.prvkey_negate(secret)) if negated else secret
+    except ValueError:
+        raise BadInput("signature", signature, "a BIP340 signature (64 bytes) made from this pre-signature") from None
+
+
+def _split_presignature(presignature: bytes) -> tuple[bytes, bytes, int]:
+    if len(presignature) != PRE_SIGNATURE_SIZE or presignature[64] > 1:
+        raise BadInput("pre-signature", presignature, f"{PRE_SIGNATURE_SIZE} bytes of which the last is 0 or 1")
+    return presignature[:32], presignature[32:64], presignature[64]

@@ -111,7 +111,7 @@ class Signer:
         """
         taken = {label: self._drawn.pop(label) for label in digests if label in self._drawn}
         try:
-            _check_members(self.committee, nonces, "nonces")
+            check_members(self.committee, nonces, "nonces")
             uses = {label: self._use(label, digest, taken.get(label), nonces) for label, digest in digests.items()}
             self._guard(list(uses.values()))
             return {label: self._partial(taken[label].secret, use) for label, use in uses.items()}
@@ -129,7 +129,7 @@ class Signer:
         if drawn.digest != digest or nonces[self.name].get(label) != public_nonce:
             what = "another digest" if drawn.digest != digest else "other nonces of this member"
             raise BridgeError(f"member {self.name!r}: asked to sign {label!r} with {what} than in round one")
-        return NonceUse(public_nonce, digest, _aggregate(self.committee, label, nonces))
+        return NonceUse(public_nonce, digest, aggregate_nonces(self.committee, label, nonces))
 
     def _partial(self, secret: secp.SecretNonce, use: NonceUse) -> bytes:
         session = secp.Session(use.aggregate, use.digest, self.committee.aggregation)
@@ -157,8 +157,8 @@ def combine(committee: Committee, digests: Digests, nonces: Nonces, partials: Pa
     Raises VerificationFailed naming the first member whose contribution is missing or wrong.
     """
     _check_digests(digests)
-    _check_members(committee, nonces, "nonces")
-    _check_members(committee, partials, "partial signatures")
+    check_members(committee, nonces, "nonces")
+    check_members(committee, partials, "partial signatures")
     return {label: _combine_one(committee, label, digest, nonces, partials) for label, digest in digests.items()}
 
 
@@ -172,8 +172,8 @@ def check_partials(
     if set(partials) != set(digests):
         raise VerificationFailed(f"member {name!r}: partial signatures of other transactions than are to be signed")
     for label, digest in digests.items():
-        session = secp.Session(_aggregate(committee, label, nonces), digest, committee.aggregation)
-        if not _partial_is_valid(committee, session, partials[label], nonces[name][label], name):
+        session = secp.Session(aggregate_nonces(committee, label, nonces), digest, committee.aggregation)
+        if not partial_is_valid(committee, session, partials[label], nonces[name][label], name):
             raise VerificationFailed(f"member {name!r}: the partial signature of {label!r} does not verify")
 
 
@@ -187,11 +187,11 @@ def check_nonces(name: str, digests: Digests, nonces: Mapping[str, bytes]) -> No
 
 
 def _combine_one(committee: Committee, label: str, digest: bytes, nonces: Nonces, partials: Partials) -> bytes:
-    session = secp.Session(_aggregate(committee, label, nonces), digest, committee.aggregation)
+    session = secp.Session(aggregate_nonces(committee, label, nonces), digest, committee.aggregation)
     for name in committee.names:
         if label not in partials[name]:
             raise VerificationFailed(f"member {name!r}: the partial signature of {label!r} is missing")
-        if not _partial_is_valid(committee, session, partials[name][label], nonces[name][label], name):
+        if not partial_is_valid(committee, session, partials[name][label], nonces[name][label], name):
             raise VerificationFailed(f"member {name!r}: the partial signature of {label!r} does not verify")
     signature = bytes(session.partial_sig_agg([partials[name][label] for name in committee.names]))
     if not secp.verify(committee.key, digest, signature):
@@ -199,14 +199,16 @@ def _combine_one(committee: Committee, label: str, digest: bytes, nonces: Nonces
     return signature
 
 
-def _partial_is_valid(committee: Committee, session: secp.Session, partial: bytes, nonce: bytes, name: str) -> bool:
+def partial_is_valid(committee: Committee, session: secp.Session, partial: bytes, nonce: bytes, name: str) -> bool:
+    """Is this the member's partial signature (32 bytes) in the session, under its public nonce? Junk is False."""
     try:
         return session.partial_sig_verify(partial, nonce, committee.keys[name], committee.aggregation)
     except ValueError:
         return False
 
 
-def _aggregate(committee: Committee, label: str, nonces: Nonces) -> bytes:
+def aggregate_nonces(committee: Committee, label: str, nonces: Nonces) -> bytes:
+    """The aggregate (66 bytes) of everyone's nonces of a label. Raises VerificationFailed naming who has none."""
     everyone = [nonces[name].get(label, b"") for name in committee.names]
     try:
         return bytes(secp.nonce_agg(everyone))
@@ -224,7 +226,8 @@ def _check_digests(digests: Digests) -> None:
             raise BadInput(f"digest of {label!r}", digest, f"{secp.DIGEST_SIZE} bytes")
 
 
-def _check_members(committee: Committee, contributions: Mapping[str, object], what: str) -> None:
+def check_members(committee: Committee, contributions: Mapping[str, object], what: str) -> None:
+    """Raises VerificationFailed where a member's contribution is missing, or is of somebody who is no member."""
     for name in committee.names:
         if name not in contributions:
             raise VerificationFailed(f"member {name!r}: {what} are missing")
