@@ -1,18 +1,21 @@
-"""The one door to libsecp256k1: x-only keys, taproot tweaks, BIP340 signatures and the MuSig2 primitives.
+"""The one door to libsecp256k1: keys, taproot tweaks, BIP340 and ECDSA signatures, MuSig2, scalars and points.
 
 Everything secret is handled by the library's constant-time code; this module only moves bytes.
 """
 
 import secrets
+from collections.abc import Sequence
 from typing import Final
 
-from btclib_secp256k1 import hashes, keys, ssa, xonly
+from btclib_secp256k1 import dsa, ecdh, hashes, keys, ssa, xonly
 from btclib_secp256k1.musig import KeyAggCache, SecretNonce, Session, nonce_agg, nonce_gen, pubnonce_parse
 
 from bitvm_bridge.errors import BadInput
 
 DIGEST_SIZE: Final = 32
 """bytes: all that is ever signed here is a hash."""
+ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+"""The number of points of the group."""
 PRE_SIGNATURE_SIZE: Final = 65
 """bytes of a Schnorr pre-signature: `r` and `s` as in BIP340, and 1 where the nonce was negated to have an even y."""
 _INFINITY: Final = bytes(33)
@@ -20,17 +23,29 @@ _INFINITY: Final = bytes(33)
 
 __all__ = [
     "DIGEST_SIZE",
+    "ORDER",
     "PRE_SIGNATURE_SIZE",
     "KeyAggCache",
     "SecretNonce",
     "Session",
     "adapt",
+    "add_secrets",
     "check_xonly",
+    "ecdsa_der",
+    "ecdsa_from_der",
+    "ecdsa_low_s",
+    "ecdsa_sign",
+    "ecdsa_verify",
     "extract_adaptor",
+    "invert_secret",
     "is_point",
     "is_public_nonce",
     "is_secret_key",
     "is_xonly",
+    "linear_combination",
+    "multiply_point",
+    "multiply_secret",
+    "negate_secret",
     "nonce_agg",
     "nonce_gen",
     "public_key",
@@ -187,3 +202,103 @@ def _split_presignature(presignature: bytes) -> tuple[bytes, bytes, int]:
     if len(presignature) != PRE_SIGNATURE_SIZE or presignature[64] > 1:
         raise BadInput("pre-signature", presignature, f"{PRE_SIGNATURE_SIZE} bytes of which the last is 0 or 1")
     return presignature[:32], presignature[32:64], presignature[64]
+
+
+def add_secrets(scalars: Sequence[bytes]) -> bytes:
+    """The sum of secret scalars (32 bytes each). Raises BadInput, without showing them, where it is zero."""
+    total = scalars[0]
+    try:
+        for scalar in scalars[1:]:
+            total = bytes(keys.prvkey_tweak_add(total, scalar))
+    except ValueError:
+        raise BadInput("secrets", f"{len(scalars)} of them", "scalars of secp256k1 whose sum is not zero") from None
+    return total
+
+
+def negate_secret(scalar: bytes) -> bytes:
+    """The negative of a secret scalar."""
+    return bytes(keys.prvkey_negate(scalar))
+
+
+def multiply_secret(scalar: bytes, factor: bytes) -> bytes:
+    """A secret scalar times a factor (32 bytes each), in constant time.
+
+    Raises BadInput, without showing them, where one is not from 1 to the group order less one.
+    """
+    try:
+        return bytes(keys.prvkey_tweak_mul(scalar, factor))
+    except ValueError:
+        raise BadInput("secrets", "two of them", "scalars of secp256k1 that are not zero") from None
+
+
+def ecdsa_sign(secret_key: bytes, digest: bytes) -> bytes:
+    """ECDSA signature (64 bytes, `r ‖ s`) of a digest: RFC 6979, low s, and ground to a low r as Bitcoin Core does.
+
+    So its DER form has at most 70 bytes. Verified before it is returned. Raises BadInput for a message of another size.
+    """
+    if len(digest) != DIGEST_SIZE:
+        raise BadInput("message to sign", digest, f"a digest of {DIGEST_SIZE} bytes")
+    return bytes(dsa.to_compact(dsa.sign(digest, secret_key, grind=True)))
+
+
+def ecdsa_verify(public_key: bytes, digest: bytes, signature: bytes) -> bool:
+    """Is this a low-s ECDSA signature (64 bytes) of the digest under the 33-byte key? Junk of any length is False."""
+    if len(signature) != 64 or len(digest) != DIGEST_SIZE or not is_point(public_key):
+        return False
+    try:
+        return bool(dsa.verify(digest, public_key, dsa.to_der(signature)))
+    except ValueError:
+        return False
+
+
+def ecdsa_der(signature: bytes) -> bytes:
+    """The DER form of `r ‖ s`. Raises BadInput for what is no pair of scalars."""
+    try:
+        return bytes(dsa.to_der(signature))
+    except ValueError:
+        raise BadInput("signature", signature, "an ECDSA signature of 64 bytes") from None
+
+
+def ecdsa_from_der(signature: bytes) -> bytes:
+    """`r ‖ s` (64 bytes) of a DER signature. Raises BadInput for what is not the one strict encoding (BIP66)."""
+    try:
+        compact = bytes(dsa.to_compact(signature))
+    except ValueError:
+        compact = b""
+    if not compact or ecdsa_der(compact) != signature:
+        raise BadInput("signature", signature, "an ECDSA signature in strict DER")
+    return compact
+
+
+def ecdsa_low_s(signature: bytes) -> bytes:
+    """The same signature with the lower of its two values of s (BIP146). Raises BadInput."""
+    return ecdsa_from_der(bytes(dsa.normalize(ecdsa_der(signature))))
+
+
+def invert_secret(scalar: bytes) -> bytes:
+    """1 / a, 32 bytes. Only `a · t` for a fresh random `t` is ever a Python number, and says nothing about a."""
+    while not is_secret_key(blind := secrets.token_bytes(32)):
+        pass
+    blinded = int.from_bytes(multiply_secret(scalar, blind), "big")
+    return multiply_secret(blind, pow(blinded, -1, ORDER).to_bytes(32, "big"))
+
+
+def multiply_point(point: bytes, secret: bytes) -> bytes:
+    """a · P, 33 bytes, in constant time for a secret a. Raises BadInput for what is no point."""
+    try:
+        return bytes(ecdh.shared_point(point, secret))
+    except ValueError:
+        raise BadInput("point", point, "a point of secp256k1 (33 bytes)") from None
+
+
+def linear_combination(*terms: tuple[bytes, int]) -> bytes | None:
+    """The sum of `factor · point`, 33 bytes, or None for infinity; for public factors only, from 1 to the order less 1.
+
+    Raises BadInput for what is no point or no such factor.
+    """
+    points = [point for point, _ in terms]
+    try:
+        total = keys.pubkey_tweak_mul_sum(points, [factor for _, factor in terms])
+    except ValueError:
+        raise BadInput("points", b"".join(points), "points of secp256k1 (33 bytes), factors in range") from None
+    return None if total is None else bytes(total)

@@ -16,6 +16,7 @@ ALLOWED = {
     "bitvm_bridge/transaction.py": {"bitvm_bridge.errors"} | SCRIPTS,
     "bitvm_bridge/secp.py": {"bitvm_bridge.errors"},
     "bitvm_bridge/taproot.py": {"bitvm_bridge.secp"} | FOUNDATION | SCRIPTS,
+    "bitvm_bridge/segwit.py": FOUNDATION | SCRIPTS,
     "bitvm_bridge/params.py": {"bitvm_bridge.secp"} | FOUNDATION | SCRIPTS,
     "bitvm_bridge/protocol": PROTOCOL | FOUNDATION | SCRIPTS,
     "bitvm_bridge/program": {"bitvm_bridge.program"} | FOUNDATION | SCRIPTS,
