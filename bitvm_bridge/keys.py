@@ -32,6 +32,7 @@ class Role(StrEnum):
     COMMITTEE = "committee"
     CHALLENGER = "challenger"
     COUNCIL = "council"
+    ORACLE = "oracle"
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,10 @@ class Seed:
     def identity_key(self) -> SecretKey:
         """The key that signs what this party says to the others; it owns no coins."""
         return self._key("identity")
+
+    def oracle_key(self) -> SecretKey:
+        """The key that announces events and attests to their outcomes; it owns no coins."""
+        return self._key("oracle")
 
     def committee_key(self, request_id: bytes) -> SecretKey:
         """A committee member's key for one deposit, and for no other, where it need not be deleted; see `keyring`."""

@@ -29,7 +29,9 @@ __all__ = [
     "SecretNonce",
     "Session",
     "adapt",
+    "add_points",
     "add_secrets",
+    "challenge",
     "check_xonly",
     "ecdsa_der",
     "ecdsa_from_der",
@@ -51,6 +53,8 @@ __all__ = [
     "public_key",
     "shift_nonce",
     "sign",
+    "sign_with_nonce",
+    "signature_point",
     "tweak_public_key",
     "tweak_secret_key",
     "verify",
@@ -124,6 +128,51 @@ def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
     if len(signature) != 64 or not is_xonly(public_key):
         return False
     return bool(ssa.verify(message, public_key, signature))
+
+
+def challenge(nonce: bytes, public_key: bytes, message: bytes) -> bytes:
+    """The challenge `e` of a BIP340 signature, a scalar, of x-only nonce, x-only key and message (32 bytes each)."""
+    digest = hashes.tagged_sha256(b"BIP0340/challenge", nonce + public_key + message)
+    return (int.from_bytes(digest, "big") % ORDER).to_bytes(32, "big")
+
+
+def signature_point(nonce: bytes, public_key: bytes, message: bytes) -> bytes:
+    """`s·G` of the BIP340 signature of a message under an x-only key and nonce: 33 bytes, known before `s` is.
+
+    Raises BadInput where the nonce or the key is no point.
+    """
+    factor = int.from_bytes(challenge(check_xonly("nonce", nonce), check_xonly("key", public_key), message), "big")
+    total = linear_combination((b"\x02" + nonce, 1), (b"\x02" + public_key, factor))
+    if total is None:
+        raise BadInput("nonce", nonce, "the nonce of a signature: its point would be the point at infinity")
+    return total
+
+
+def sign_with_nonce(secret_key: bytes, secret_nonce: bytes, message: bytes) -> bytes:
+    """BIP340 signature (64 bytes) of 32 bytes under a nonce that was chosen before, verified before it is returned.
+
+    Two messages under one nonce reveal the secret key: the caller must know that this nonce has signed no other.
+    """
+    if len(message) != DIGEST_SIZE:
+        raise BadInput("message to sign", message, f"a digest of {DIGEST_SIZE} bytes")
+    key, nonce = xonly_public_key(secret_key), xonly_public_key(secret_nonce)
+    product = multiply_secret(_with_even_y(secret_key), challenge(nonce, key, message))
+    signature = nonce + add_secrets([_with_even_y(secret_nonce), product])
+    if not verify(key, message, signature):
+        raise RuntimeError("a signature that was just made does not verify")
+    return signature
+
+
+def _with_even_y(secret_key: bytes) -> bytes:
+    return secret_key if public_key(secret_key)[0] == 2 else negate_secret(secret_key)
+
+
+def add_points(points: Sequence[bytes], *, compressed: bool = True) -> bytes:
+    """The sum of points (33 or 65 bytes each): 33 bytes, or 65. Raises BadInput for no point and for infinity."""
+    try:
+        return bytes(keys.pubkey_combine(points, compressed))
+    except ValueError:
+        raise BadInput("points", len(points), "points of secp256k1 whose sum is one") from None
 
 
 def is_secret_key(candidate: bytes) -> bool:

@@ -8,7 +8,7 @@ import hashlib
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -60,6 +60,11 @@ ALTER TABLE transactions ADD COLUMN settled INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE member_keys (
     member TEXT NOT NULL, deposit BLOB NOT NULL, public_key BLOB NOT NULL, secret BLOB, deleted TEXT, height INTEGER,
     PRIMARY KEY (member, deposit)
+) STRICT, WITHOUT ROWID;
+""",
+    """
+CREATE TABLE oracle_nonces (
+    key BLOB NOT NULL, nonce BLOB NOT NULL, event BLOB NOT NULL, secret BLOB, message BLOB, PRIMARY KEY (key, nonce)
 ) STRICT, WITHOUT ROWID;
 """,
 )
@@ -348,6 +353,49 @@ class Store:
         """`bind_nonces` for a member's public key (33 bytes)."""
         return partial(self.bind_nonces, key=public)
 
+    def keep_oracle_nonces(self, key: bytes, event: bytes, secrets: Mapping[bytes, bytes | None]) -> None:
+        """Keep which event (32 bytes) the nonces of an oracle's x-only `key` belong to, all or none.
+
+        `secrets` has the secret nonce (32 bytes) of each x-only nonce that is this party's own, None for another's.
+        The same event again changes nothing. Raises BridgeError for a nonce that the key announced for another event.
+        """
+        with self.transaction():
+            for nonce, secret in secrets.items():
+                query = "SELECT event FROM oracle_nonces WHERE key = ? AND nonce = ?"
+                row = self._db.execute(query, (key, nonce)).fetchone()
+                if row is None:
+                    sealed = None if secret is None else self._encrypt(_nonce_label(key, nonce), secret)
+                    self._db.execute("INSERT INTO oracle_nonces VALUES (?, ?, ?, ?, NULL)", (key, nonce, event, sealed))
+                elif row[0] != event:
+                    raise BridgeError(
+                        f"oracle {key.hex()[:16]}…: nonce {nonce.hex()[:16]}… was announced for another event; "
+                        "two attestations under one nonce reveal its key"
+                    )
+
+    def oracle_nonce_secret(self, key: bytes, nonce: bytes) -> bytes:
+        """The 32 secret bytes of a nonce. Raises BridgeError where they are not in this store."""
+        query = "SELECT secret FROM oracle_nonces WHERE key = ? AND nonce = ? AND secret IS NOT NULL"
+        row = self._db.execute(query, (key, nonce)).fetchone()
+        if row is None:
+            raise BridgeError(f"oracle {key.hex()[:16]}…: the secret of nonce {nonce.hex()[:16]}… is not here")
+        return self._decrypt(_nonce_label(key, nonce), row[0])
+
+    def bind_oracle_nonces(self, key: bytes, messages: Mapping[bytes, bytes]) -> None:
+        """Bind nonces of an oracle's key to the messages (32 bytes) that they sign, all or none, before they do.
+
+        The same messages again are fine. Raises BridgeError where a nonce is bound to another message or not kept
+        here, RuntimeError inside a transaction, which could still take it back.
+        """
+        with self._committed():
+            for nonce, message in messages.items():
+                query = "SELECT message FROM oracle_nonces WHERE key = ? AND nonce = ? AND secret IS NOT NULL"
+                row = self._db.execute(query, (key, nonce)).fetchone()
+                if row is None or row[0] not in (None, message):
+                    why = "is not here" if row is None else "has attested to another outcome; a nonce never signs twice"
+                    raise BridgeError(f"oracle {key.hex()[:16]}…: nonce {nonce.hex()[:16]}… {why}")
+                update = "UPDATE oracle_nonces SET message = ? WHERE key = ? AND nonce = ?"
+                self._db.execute(update, (message, key, nonce))
+
     def reserve_coin(self, outpoint: OutPoint, purpose: str) -> None:
         """Set a coin aside. Raises BridgeError where it already serves another purpose."""
         with self.transaction():
@@ -465,6 +513,10 @@ def _stretch(passphrase: str, salt: bytes, cost: bytes) -> bytes:
 
 def _label(role: Role, name: str) -> bytes:
     return f"{role}/{name}".encode()
+
+
+def _nonce_label(key: bytes, nonce: bytes) -> bytes:
+    return f"oracle nonce/{key.hex()}/{nonce.hex()}".encode()
 
 
 def _member_label(member: str, deposit: bytes) -> bytes:

@@ -59,6 +59,7 @@ MAY_SEE_UPPER_FILES = {
     "bitvm_bridge/actions.py",
     "bitvm_bridge/batch.py",
     "bitvm_bridge/bump.py",
+    "bitvm_bridge/dlc/notary.py",
     "bitvm_bridge/pending.py",
     "bitvm_bridge/rebroadcast.py",
     "bitvm_bridge/external.py",

@@ -199,7 +199,7 @@ def test_a_new_store_and_an_old_one_end_up_alike(tmp_path: Path) -> None:
             shapes.append({table: database.execute(f"PRAGMA table_info({table})").fetchall() for table in tables})
         database.close()
     assert shapes[0] == shapes[1]
-    assert len(shapes[0]) == 8
+    assert len(shapes[0]) == 9
 
 
 def test_the_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
