@@ -206,13 +206,18 @@ class Reader:
         self._raw = raw
         self._at = 0
 
+    @property
+    def left(self) -> int:
+        """Bytes that are still to come."""
+        return len(self._raw) - self._at
+
     def peek(self, size: int) -> bytes:
         """The next bytes, fewer at the end, without moving on."""
         return self._raw[self._at : self._at + size]
 
     def take(self, size: int) -> bytes:
         """The next bytes. Raises Malformed where there are fewer."""
-        if size > len(self._raw) - self._at:
+        if size > self.left:
             raise Malformed(f"truncated: {size} bytes wanted at offset {self._at} of {len(self._raw)}")
         self._at += size
         return self._raw[self._at - size : self._at]
@@ -249,5 +254,5 @@ class Reader:
 
     def finish(self) -> None:
         """Raises Malformed where bytes are left."""
-        if self._at != len(self._raw):
-            raise Malformed(f"{len(self._raw) - self._at} bytes left over")
+        if self.left:
+            raise Malformed(f"{self.left} bytes left over")

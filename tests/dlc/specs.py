@@ -50,3 +50,13 @@ def terms(case: dict[str, Any]) -> Terms:
         params["contractMaturityBound"],
         params["contractTimeout"],
     )
+
+
+CONTRACTS = (
+    "enum_single_oracle_test.json",
+    "enum_3_of_3_test.json",
+    "single_oracle_numerical_test.json",
+    "three_of_three_oracle_numerical_test.json",
+    "enum_and_numerical_5_of_5_test.json",
+)
+"""Whole contracts: offer, accept and sign."""
