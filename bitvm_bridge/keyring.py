@@ -88,6 +88,15 @@ def member_key(store: Store, name: str, request_id: bytes) -> SecretKey:
     return _member_key(store, name, request_id)
 
 
+def missing_member_key(store: Store, name: str, setup: DepositSetup) -> str:
+    """Why a member cannot sign for a deposit any more, or never could; empty where it can."""
+    for kept in store.member_keys(setup.request.id):
+        if kept.member == name and kept.deleted is not None:
+            return f"member {name!r} deleted its key for this deposit at {kept.deleted}, in block {kept.height}"
+    key = _member_key(store, name, setup.request.id)
+    return "" if key.public in setup.committee.keys.values() else f"member {name!r} has no key of this deposit here"
+
+
 def member_keys(store: Store, request_id: bytes) -> dict[str, SecretKey]:
     """Every member's key for a deposit; those that are new are not kept yet. Raises BridgeError as `member_key`."""
     return {name: _member_key(store, name, request_id) for name in store.seed_names(Role.COMMITTEE)}

@@ -1,4 +1,4 @@
-"""Deposits, instances and bundles in the store, found by the beginning of their id."""
+"""Deposits, instances, bundles and payouts in the store, found by the beginning of their id."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,9 +6,10 @@ from functools import lru_cache
 from typing import Final
 
 from bitvm_bridge.chain.node import Node
-from bitvm_bridge.documents import Document, decode, encode
+from bitvm_bridge.documents import Document, decode, encode, from_hex
 from bitvm_bridge.errors import BadInput, BridgeError
 from bitvm_bridge.graph import Graph
+from bitvm_bridge.roles.committee import Payout
 from bitvm_bridge.setup import DepositDocument, DepositSetup, InstanceSetup
 from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.store import Store
@@ -20,6 +21,7 @@ INSTANCE: Final = "instance"
 BUNDLE: Final = "bundle"
 CHALLENGE: Final = "challenge signature"
 PEG_IN: Final = "peg-in signature"
+PAYOUT: Final = "cooperative payout"
 MIN_PREFIX: Final = 4
 """hex digits that an abbreviated id must have."""
 
@@ -175,3 +177,43 @@ def load_peg_in(store: Store, setup: DepositSetup) -> bytes:
         name = setup.request.id.hex()[:12]
         raise BadInput(DEPOSIT, name, f"one that the committee has confirmed; run `committee confirm {name}`")
     return bytes.fromhex(decode(raw, PegInDocument, PEG_IN).signature)
+
+
+class PayoutDocument(Document, frozen=True):
+    """A payout that was agreed to, in hex; `signature` is empty until the whole committee has signed."""
+
+    deposit: str
+    exit: int
+    script: str
+    signature: str = ""
+
+
+def save_payout(store: Store, payout: Payout, signature: bytes = b"") -> None:
+    """Keep a payout that was agreed to, and the committee's signature (64 bytes) once it is there."""
+    request_id = payout.setup.request.id
+    document = PayoutDocument(request_id.hex(), payout.exit, payout.script_pubkey.hex(), signature.hex())
+    store.put(PAYOUT, payout.id, encode(document))
+
+
+def load_payout(store: Store, prefix: str) -> tuple[Payout, bytes]:
+    """A payout that was agreed to here, and its signature, empty until it is there. Raises BadInput."""
+    return _read_payout(store, find(store, PAYOUT, prefix).raw)
+
+
+def payouts_of(store: Store, deposit: DepositSetup) -> list[tuple[Payout, bytes]]:
+    """The same for every payout of a deposit."""
+    found = (_read_payout(store, raw) for _, raw in store.items(PAYOUT))
+    return [(payout, signature) for payout, signature in found if payout.setup == deposit]
+
+
+def is_payout_signed(store: Store, payout: Payout) -> bool:
+    """Is the whole committee's signature there?"""
+    raw = store.get(PAYOUT, payout.id)
+    return raw is not None and bool(_read_payout(store, raw)[1])
+
+
+def _read_payout(store: Store, raw: bytes) -> tuple[Payout, bytes]:
+    document = decode(raw, PayoutDocument, PAYOUT)
+    setup = load_deposit(store, document.deposit)
+    script = from_hex("payout script", document.script)
+    return Payout(setup, script, document.exit), from_hex("payout signature", document.signature)

@@ -25,7 +25,8 @@ from cli.app import App, emit, read_file, say, with_app
 from cli.bump import payer
 from cli.depositor import parameter_options, take_params
 from cli.disputed import compiled, compiling, program_options, take_program
-from cli.keys import DEFAULT_NAME
+from cli.payouts import payout
+from cli.rosters import name_option, read_roster, roster_option
 from cli.table import Table, emit_rows
 
 TAKING_PART: Final = (Role.COMMITTEE, Role.OPERATOR, Role.DEPOSITOR, Role.CHALLENGER)
@@ -34,8 +35,6 @@ SENT: Final = ("PegInDeposit", "ClaimFunding", "PegIn")
 role_option = click.option(
     "--as", "role", type=click.Choice([str(role) for role in TAKING_PART]), required=True, help="Whose part."
 )
-name_option = click.option("--name", default=DEFAULT_NAME, show_default=True, help="Which key of that role.")
-roster_option = click.option("--roster", "roster_file", required=True, metavar="FILE", help="Who takes part.")
 
 
 @click.group()
@@ -49,7 +48,11 @@ def exchange() -> None:
     bitvm-bridge exchange roster alice.json bob.json olga.json dora.json --program hash-chain:8:1 > roster.json
     bitvm-bridge exchange request --roster roster.json --receiver 00112233…
     bitvm-bridge exchange run --as committee --name alice --roster roster.json --dir shared/
+    bitvm-bridge exchange payout propose DEPOSIT --to ADDRESS --roster roster.json
     """
+
+
+exchange.add_command(payout)
 
 
 @exchange.command()
@@ -108,7 +111,7 @@ def request(
     `exchange run` tells the others, pays as soon as every member has said its key, and moves the deposit into the vault
     when the committee has confirmed it.
     """
-    everyone = _read_roster(app, roster_file)
+    everyone = read_roster(app, roster_file)
     agreed = everyone.terms.params
     params = everyone.terms.chosen(
         agreed.peg_in if peg_in is None else peg_in, agreed.exits if exits is None else exits
@@ -157,6 +160,7 @@ def run(
 ) -> None:
     """Take your part until all deposits are confirmed.
 
+    And until every payout that you have agreed to is signed (`exchange payout`).
     A member says its key, signs every graph that passes all checks, and PegIn last of all, when the deposit is on its
     node. An operator with --join sets a claim coin aside for every exit and offers its instance. The depositor pays,
     and moves the deposit into the vault. A challenger listens, and has every signed instance in its store.
@@ -168,7 +172,7 @@ def run(
     bitvm-bridge exchange run --as operator --roster roster.json --dir shared/ --join
     bitvm-bridge exchange run --as depositor --roster roster.json --url https://bridge.example:8440
     """
-    everyone = _read_roster(app, roster_file)
+    everyone = read_roster(app, roster_file)
     spec = compiled(everyone.terms.spec) if join else None
     with app.store() as store:
         seed = store.seed(Role(role), name)
@@ -193,7 +197,7 @@ def status(app: App, roster_file: str) -> None:
     It reads what your store has of what was said; it says nothing, and asks no node. Documents that are wrong are shown
     with their author; of nonces and partial signatures `exchange run` tells.
     """
-    everyone = _read_roster(app, roster_file)
+    everyone = read_roster(app, roster_file)
     with app.store() as store, compiling():
         found = list(survey(store, everyone))
     rows: list[tuple[str | int | float, ...]] = [
@@ -233,7 +237,7 @@ def inbox(app: App, files: tuple[str, ...], roster_file: str) -> None:
     What you say about them is said by `exchange run`. Good files are kept even where others are refused; then the
     exit code is 5.
     """
-    everyone, refused, known = _read_roster(app, roster_file), [], 0
+    everyone, refused, known = read_roster(app, roster_file), [], 0
     letters = [(path, read_file(path, "FILES")) for path in files]
     with app.store() as store:
         board = Board(store, everyone)
@@ -266,10 +270,13 @@ class _Loop:
                 self._tell(f"refused: {line}")
         for fault in self._party.faults:
             self._tell(f"fault: {fault}")
+        for objection in self._party.objections:
+            self._tell(f"not signed: {objection}")
         progress = self._party.progress
+        waiting = f", payouts that wait {progress.payouts}" if progress.payouts else ""
         self._tell(
             f"{self._party.me.name}: deposits confirmed {progress.confirmed}/{progress.deposits}, "
-            f"instances signed {progress.signed}/{progress.expected}"
+            f"instances signed {progress.signed}/{progress.expected}{waiting}"
         )
         return progress.is_done
 
@@ -300,13 +307,6 @@ class _Loop:
         if line not in self._told:
             self._told.add(line)
             say(line)
-
-
-def _read_roster(app: App, path: str) -> Roster:
-    found = Roster.from_json(read_file(path, "--roster"))
-    if found.terms.params.network is not app.network:
-        raise BadInput("--roster", path, f"a roster for {app.network}; it is for {found.terms.params.network}")
-    return found
 
 
 def _mailbox(folder: Path | None, url: str | None, ca_file: Path | None, key: SecretKey) -> Mailbox:

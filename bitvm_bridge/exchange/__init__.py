@@ -7,6 +7,7 @@ mailbox     how they travel: a folder, or anything else that keeps them
 board       what was said, and by whom twice
 signing     a MuSig2 session from messages, restarts and bad contributions included
 sessions    deposits and instances, as far as what was said makes them
+payouts     payouts that the whole committee agrees to
 party       what one party says next
 survey      how far every deposit is
 """

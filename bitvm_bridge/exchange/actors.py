@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from bitvm_bridge import actions, keyring, records
 from bitvm_bridge.chain.node import Node
 from bitvm_bridge.errors import BridgeError, VerificationFailed
+from bitvm_bridge.exchange.exits import objection
 from bitvm_bridge.exchange.party import Actor
 from bitvm_bridge.fees import FeePolicy
 from bitvm_bridge.keys import Role, SecretKey
@@ -17,10 +18,12 @@ from bitvm_bridge.linter import check
 from bitvm_bridge.program import ProgramSpec
 from bitvm_bridge.protocol import Request
 from bitvm_bridge.roles import depositor, operator
+from bitvm_bridge.roles.committee import Payout
 from bitvm_bridge.setup import DepositSetup, InstanceSetup, bind
 from bitvm_bridge.signing.musig import Committee
 from bitvm_bridge.store import Store
 from bitvm_bridge.wallet import Prepared, Wallet
+from bitvm_bridge.watch.survey import Library
 
 
 @dataclass
@@ -36,6 +39,9 @@ class KeyActor(Actor):
     fees: Callable[[Node], FeePolicy]
     spec: ProgramSpec | None = None
     node: Node | None = None
+
+    def __post_init__(self) -> None:
+        self._library = Library(self.store)
 
     def member_key(self, request: Request) -> SecretKey:
         """A member's key for a deposit."""
@@ -85,6 +91,11 @@ class KeyActor(Actor):
             return
         wallet = self._wallet(setup.request.id, "PegIn")
         self._send(setup.request.id, depositor.peg_in(wallet, setup, signature), lambda: None)
+
+    def objection(self, payout: Payout) -> str:
+        """What speaks against paying an exit out, this member's key for the deposit included."""
+        owed = objection(self._library, self._chain, payout)
+        return owed or keyring.missing_member_key(self.store, self.name, payout.setup)
 
     @property
     def _chain(self) -> Node:

@@ -20,6 +20,10 @@ NONCES: Final = "nonces"
 PARTIALS: Final = "partials"
 CONFIRM_NONCES: Final = "confirm-nonces"
 CONFIRM_PARTIALS: Final = "confirm-partials"
+PAYOUT: Final = "payout"
+CONSENT: Final = "payout-consent"
+PAYOUT_NONCES: Final = "payout-nonces"
+PAYOUT_PARTIALS: Final = "payout-partials"
 NONCE_SIZE: Final = 66
 PARTIAL_SIZE: Final = 32
 MAX_SAID: Final = 100
@@ -62,6 +66,20 @@ class OfferBody(Document, frozen=True):
     challenge: str
 
 
+class PayoutBody(Document, frozen=True):
+    """A member proposes to pay all that an exit of a deposit (its id) holds to a script; the session is its id."""
+
+    deposit: str
+    exit: int
+    script: str
+
+
+class ConsentBody(Document, frozen=True):
+    """A member agrees to a payout: to this transaction, which fixes deposit, exit, amount and receiver."""
+
+    txid: str
+
+
 class NoncesBody(Document, frozen=True):
     """A member's public nonces by label, for an attempt; the next one begins where this one cannot end."""
 
@@ -85,6 +103,10 @@ BODIES: Final[Mapping[str, tuple[Role, type[Document]]]] = {
     PARTIALS: (Role.COMMITTEE, PartialsBody),
     CONFIRM_NONCES: (Role.COMMITTEE, NoncesBody),
     CONFIRM_PARTIALS: (Role.COMMITTEE, PartialsBody),
+    PAYOUT: (Role.COMMITTEE, PayoutBody),
+    CONSENT: (Role.COMMITTEE, ConsentBody),
+    PAYOUT_NONCES: (Role.COMMITTEE, NoncesBody),
+    PAYOUT_PARTIALS: (Role.COMMITTEE, PartialsBody),
 }
 """Kind → who says it, and the document in it."""
 
@@ -99,7 +121,7 @@ def requester_claim(request_id: bytes, identity: bytes) -> bytes:
     return tagged_hash("BitVMBridge/requester", request_id, identity)
 
 
-SAID_ONCE: Final = frozenset((REQUEST, MEMBER, DEPOSIT, OFFER))
+SAID_ONCE: Final = frozenset((REQUEST, MEMBER, DEPOSIT, OFFER, PAYOUT, CONSENT))
 """Kinds of which an author has one thing to say in a session."""
 
 

@@ -15,25 +15,31 @@ from bitvm_bridge.exchange.board import Board, Fault
 from bitvm_bridge.exchange.envelope import Envelope, seal
 from bitvm_bridge.exchange.mailbox import Mailbox
 from bitvm_bridge.exchange.messages import (
+    CONSENT,
     DEPOSIT,
     MEMBER,
     OFFER,
+    PAYOUT,
     REQUEST,
+    ConsentBody,
     DepositBody,
     MemberBody,
     NoncesBody,
     OfferBody,
+    PayoutBody,
     RequestBody,
     key_claim,
     requester_claim,
 )
+from bitvm_bridge.exchange.payouts import Proposal, check_receiver, proposals
 from bitvm_bridge.exchange.roster import Participant, Roster
 from bitvm_bridge.exchange.sessions import Asked, DepositSession, Offered
-from bitvm_bridge.exchange.signing import CONFIRMATION, GRAPH, Hand, Kinds, Session
+from bitvm_bridge.exchange.signing import CONFIRMATION, GRAPH, PAYMENT, Hand, Kinds, Session
 from bitvm_bridge.keys import Role, SecretKey
 from bitvm_bridge.params import Network
 from bitvm_bridge.protocol import Request
 from bitvm_bridge.roles import committee as role
+from bitvm_bridge.roles.committee import Payout
 from bitvm_bridge.setup import DepositSetup, InstanceSetup
 from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.signing.musig import Committee, Digests
@@ -61,20 +67,27 @@ class Actor(Protocol):
     def confirmed(self, setup: DepositSetup, signature: bytes) -> None:
         """The committee's signature on PegIn is known, and recorded."""
 
+    def objection(self, payout: Payout) -> str:
+        """A member: what its node and its keys have against a payout now; empty where that is nothing."""
+
 
 @dataclass(frozen=True)
 class Progress:
-    """How far everything is: deposits asked for and confirmed, instances expected and signed."""
+    """How far everything is: deposits asked for and confirmed, instances expected and signed.
+
+    `payouts` are those that this party has agreed to, and that wait for others to agree or to sign.
+    """
 
     deposits: int = 0
     confirmed: int = 0
     expected: int = 0
     signed: int = 0
+    payouts: int = 0
 
     @property
     def is_done(self) -> bool:
-        """Is there something, and all of it confirmed?"""
-        return self.deposits > 0 and self.confirmed == self.deposits
+        """Is there something, and all of it confirmed, and every payout signed?"""
+        return self.deposits > 0 and self.confirmed == self.deposits and not self.payouts
 
 
 class Party:
@@ -89,6 +102,8 @@ class Party:
         self.progress = Progress()
         self.faults: dict[Fault, None] = {}
         """In the order in which they were seen."""
+        self.objections: dict[str, None] = {}
+        """Why this member does not sign payouts that it had agreed to, a line for each."""
         self._store, self._roster, self._identity, self._network, self._actor = store, roster, identity, network, actor
         self._hands: dict[tuple[bytes, Kinds], Hand] = {}
         self._sessions: dict[tuple[bytes, Kinds], tuple[int, Session]] = {}
@@ -123,13 +138,46 @@ class Party:
         """Say and do all that is due now; False where there was nothing new to say."""
         said = 0
         totals = [Progress()]
-        is_signed = partial(records.is_signed, self._store)
-        for session, author in self.board.sessions(REQUEST):
-            deposit = DepositSession(self.board, session, author, self._network, self._read, is_signed)
+        for deposit in self._deposits():
             said += sum(1 for _ in self._advance(deposit, totals))
             self.faults.update(dict.fromkeys(deposit.faults))
         self.progress = Progress(*(sum(values) for values in zip(*map(_counts, totals), strict=True)))
         return said > 0
+
+    def proposals(self) -> list[Proposal]:
+        """Every payout that members have proposed of deposits that this party knows."""
+        return [proposal for deposit in self._deposits() for proposal in proposals(deposit)]
+
+    def propose(self, payout: Payout) -> None:
+        """A member proposes a payout and agrees to it. Raises BridgeError as `agree` does."""
+        check_receiver(payout)
+        if payout.setup not in [deposit.setup for deposit in self._deposits()]:
+            raise BridgeError(f"exchange: deposit {payout.setup.request.id.hex()[:12]} was not set up by this roster")
+        body = PayoutBody(payout.setup.request.id.hex(), payout.exit, payout.script_pubkey.hex())
+        self._agree(payout, [(PAYOUT, body)])
+
+    def agree(self, proposal: Proposal) -> None:
+        """A member agrees to a payout; its `step` gives nonces and signs when all members have.
+
+        Raises BridgeError for anyone else, and where the chain or its keys are against it.
+        """
+        self._agree(proposal.payout, [])
+
+    def _agree(self, payout: Payout, said: list[tuple[str, object]]) -> None:
+        if self.me.role is not Role.COMMITTEE:
+            raise BridgeError(f"exchange: {self.me.name} is a {self.me.role}; the committee agrees to payouts")
+        if objection := self._actor.objection(payout):
+            raise BridgeError(f"payout {payout.id.hex()[:12]}: {objection}")
+        if self._store.get(records.PAYOUT, payout.id) is None:
+            records.save_payout(self._store, payout)
+        for kind, body in [*said, (CONSENT, ConsentBody(payout.tx.txid_hex))]:
+            self._say(kind, payout.id, body)
+
+    def _deposits(self) -> Iterator[DepositSession]:
+        """All that was asked for, as far as what was said makes it."""
+        is_signed = partial(records.is_signed, self._store)
+        for session, author in self.board.sessions(REQUEST):
+            yield DepositSession(self.board, session, author, self._network, self._read, is_signed)
 
     def _advance(self, deposit: DepositSession, totals: list[Progress]) -> Iterator[None]:
         asked = deposit.asked
@@ -138,6 +186,7 @@ class Party:
         yield from self._join_in(asked, deposit)
         expected = asked.expected
         signed: dict[tuple[bytes, int], Bundle] = {}
+        waiting: set[bytes] = set()
         if deposit.setup is not None and self._keep_deposit(deposit.setup, deposit):
             yield from self._offer(asked, deposit.setup, deposit)
             for offered in list(deposit.offers()):
@@ -146,7 +195,9 @@ class Party:
                     signed[offered.author.key, offered.setup.exit] = bundle
             if set(signed) >= expected:
                 yield from self._confirm(deposit.setup, list(signed.values()), deposit)
-        totals.append(Progress(1, int(deposit.id in self._done), len(expected), len(signed)))
+            for proposal in proposals(deposit):
+                yield from self._pay_out(proposal, deposit, waiting)
+        totals.append(Progress(1, int(deposit.id in self._done), len(expected), len(signed), len(waiting)))
 
     def _join_in(self, asked: Asked, deposit: DepositSession) -> Iterator[None]:
         """A member says its key, the depositor makes the deposit."""
@@ -225,6 +276,26 @@ class Party:
             self._actor.confirmed(setup, session.signatures[role.PEG_IN])
             self._done.add(deposit.id)
 
+    def _pay_out(self, proposal: Proposal, deposit: DepositSession, waiting: set[bytes]) -> Iterator[None]:
+        """Sign what every member has agreed to, this one by a word of its own, while nothing speaks against it."""
+        payout, is_mine = proposal.payout, self.me.name in proposal.agreed
+        if records.is_payout_signed(self._store, payout):
+            return
+        objection = self._actor.objection(payout) if is_mine else ""
+        if not proposal.missing:
+            session = self._session(payout.id, PAYMENT, payout.setup.committee, payout.digests)
+            if is_mine and not objection and session.signatures is None:
+                yield from self._take_part(session, payout.setup.request)
+            signatures = session.signatures
+            deposit.faults += session.faults
+            if signatures is not None:
+                records.save_payout(self._store, payout, signatures[payout.label])
+                return
+        if objection:
+            self.objections[f"payout {payout.id.hex()[:12]}: {objection}"] = None
+        elif is_mine:
+            waiting.add(payout.id)
+
     def _is_funded(self, setup: DepositSetup, deposit: DepositSession) -> bool:
         try:
             return self._actor.is_funded(setup)
@@ -266,7 +337,7 @@ class Party:
 
 
 def _counts(progress: Progress) -> tuple[int, ...]:
-    return progress.deposits, progress.confirmed, progress.expected, progress.signed
+    return progress.deposits, progress.confirmed, progress.expected, progress.signed, progress.payouts
 
 
 class Courier:

@@ -125,7 +125,7 @@ class DepositSession:
             if offered is None:
                 continue
             if (author, offered.setup.exit) in taken:
-                self._blame(author, session, f"a second instance of exit {offered.setup.exit}")
+                self.blame(author, session, f"a second instance of exit {offered.setup.exit}")
                 continue
             taken.add((author, offered.setup.exit))
             yield offered
@@ -141,7 +141,7 @@ class DepositSession:
                 else:
                     self.faults.append(judged)
         if len({one.setup for one in found}) > 1:
-            self._blame(author, session, f"said two different things as {OFFER!r}")
+            self.blame(author, session, f"said two different things as {OFFER!r}")
             found = [one for one in found if self._is_signed(one.setup)]
         return found[0] if found else None
 
@@ -177,7 +177,7 @@ class DepositSession:
         """The one thing of a kind that is right of what an author said; None where there is none, or another too."""
         found = self._right(kind, author, read)
         if len(found) > 1:
-            self._blame(author, self.id, f"said two different things as {kind!r}")
+            self.blame(author, self.id, f"said two different things as {kind!r}")
         return found[0] if len(found) == 1 else None
 
     def _right(self, kind: str, author: bytes, read: Callable[[Envelope], T]) -> list[T]:
@@ -187,12 +187,13 @@ class DepositSession:
             try:
                 item = read(envelope)
             except BridgeError as error:
-                self._blame(author, self.id, str(error))
+                self.blame(author, self.id, str(error))
             else:
                 found += [item] if item not in found else []
         return found
 
-    def _blame(self, author: bytes, session: bytes, what: str) -> None:
+    def blame(self, author: bytes, session: bytes, what: str) -> None:
+        """Name the author of something that is wrong."""
         self.faults.append(Fault(self._name(author), session, what))
 
     def _name(self, author: bytes) -> str:

@@ -52,6 +52,7 @@ class Kinds:
 
 GRAPH = Kinds(messages.NONCES, messages.PARTIALS)
 CONFIRMATION = Kinds(messages.CONFIRM_NONCES, messages.CONFIRM_PARTIALS)
+PAYMENT = Kinds(messages.PAYOUT_NONCES, messages.PAYOUT_PARTIALS)
 
 
 @dataclass(frozen=True)

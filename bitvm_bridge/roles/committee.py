@@ -10,6 +10,7 @@ from bitvm_bridge.keys import SIGNATURE_PLACEHOLDER
 from bitvm_bridge.protocol import Party, check_exit
 from bitvm_bridge.setup import DepositSetup, InstanceSetup
 from bitvm_bridge.signing.bundle import Bundle, verify
+from bitvm_bridge.taproot import tagged_hash
 from bitvm_bridge.transaction import Transaction, TxOut
 from bitvm_bridge.wallet import Funded, Prepared, Wallet
 
@@ -44,6 +45,17 @@ class Payout:
         check_exit(self.setup.request.params, self.exit)
 
     @property
+    def id(self) -> bytes:
+        """32 bytes by which members speak of it: what is paid out, and to whom."""
+        number = self.exit.to_bytes(4, "big")
+        return tagged_hash("BitVMBridge/payout", self.setup.request.id, number, self.script_pubkey)
+
+    @property
+    def amount(self) -> int:
+        """sat: all that the exit holds; whoever sends it pays the fee."""
+        return self.setup.request.params.exit_amount
+
+    @property
     def declared(self) -> GraphTx:
         """As the deposit's graph has it: one for each exit."""
         number = f"_{self.exit}" if self.setup.request.params.exits > 1 else ""
@@ -52,7 +64,7 @@ class Payout:
     @property
     def tx(self) -> Transaction:
         """Unsigned; all that the exit holds."""
-        return self.declared.completed(outputs=[TxOut(self.setup.request.params.exit_amount, self.script_pubkey)])
+        return self.declared.completed(outputs=[TxOut(self.amount, self.script_pubkey)])
 
     @property
     def label(self) -> str:

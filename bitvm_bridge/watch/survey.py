@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bitvm_bridge import records
+from bitvm_bridge.chain.node import Node
 from bitvm_bridge.dispute.disprove import Proof
 from bitvm_bridge.errors import BridgeError
 from bitvm_bridge.setup import InstanceSetup
 from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.store import Store
-from bitvm_bridge.transaction import Transaction
+from bitvm_bridge.transaction import OutPoint, Transaction, TxOut
 from bitvm_bridge.watch import history
+from bitvm_bridge.watch.claims import FindCoin
 from bitvm_bridge.watch.decide import find_wrong_step
 from bitvm_bridge.watch.follower import Chain, Follower, Progress
 from bitvm_bridge.watch.history import History, Timed
@@ -106,3 +108,19 @@ def _view(journal: Journal, setup: InstanceSetup) -> View:
         return View(setup, history.read(setup.graph, journal.seen(setup.id)))
     except BridgeError as error:
         return View(setup, None, str(error))
+
+
+def coin_finder(store: Store, node: Node) -> FindCoin:
+    """Finds confirmed outputs, spent or not; a node may have to walk many blocks for one, so that it is kept."""
+    journal = Journal(store)
+
+    def find(outpoint: OutPoint) -> TxOut | None:
+        if (known := journal.coin(outpoint)) is not None:
+            return known
+        found = node.find(outpoint.txid)
+        if found is None or outpoint.vout >= len(found[0].outputs):
+            return None
+        journal.add_coin(outpoint, found[0].outputs[outpoint.vout])
+        return found[0].outputs[outpoint.vout]
+
+    return find

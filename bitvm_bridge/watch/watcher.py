@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from bitvm_bridge import keyring
+from bitvm_bridge import keyring, records
 from bitvm_bridge.chain.node import Node
 from bitvm_bridge.errors import BridgeError, NodeUnreachable, VerificationFailed
 from bitvm_bridge.fees import FeePolicy
@@ -13,7 +13,6 @@ from bitvm_bridge.params import Network
 from bitvm_bridge.pending import Pending
 from bitvm_bridge.setup import InstanceSetup
 from bitvm_bridge.store import Store
-from bitvm_bridge.transaction import OutPoint, TxOut
 from bitvm_bridge.watch import claims, decide
 from bitvm_bridge.watch.claims import Demands, ShareOfDeposit
 from bitvm_bridge.watch.decide import Intent
@@ -23,7 +22,7 @@ from bitvm_bridge.watch.machine import Event
 from bitvm_bridge.watch.notes import Level, Note
 from bitvm_bridge.watch.proofs import ProofSource
 from bitvm_bridge.watch.sender import Sender, Sent
-from bitvm_bridge.watch.survey import Library, Survey, View, survey
+from bitvm_bridge.watch.survey import Library, Survey, View, coin_finder, survey
 from bitvm_bridge.watch.upkeep import Upkeep, planned
 
 ROLES: Final = (Role.OPERATOR, Role.CHALLENGER, Role.COMMITTEE)
@@ -119,6 +118,7 @@ class _Turn:
         self._node = node
         self._survey = found
         self._policy = settings.fees(node)
+        self._coin = coin_finder(store, node)
         self.error: BridgeError | None = None
         self.sent = 0
 
@@ -200,17 +200,6 @@ class _Turn:
         fault = claims.fault(history, demand, self._coin)
         return decide.of_challenger(history, fault, lambda: self._library.wrong_step(setup, decide.revealed(history)))
 
-    def _coin(self, outpoint: OutPoint) -> TxOut | None:
-        """A confirmed output, spent or not; a node may have to walk many blocks for it, so it is kept."""
-        journal = Journal(self._store)
-        if (known := journal.coin(outpoint)) is not None:
-            return known
-        found = self._node.find(outpoint.txid)
-        if found is None or outpoint.vout >= len(found[0].outputs):
-            return None
-        journal.add_coin(outpoint, found[0].outputs[outpoint.vout])
-        return found[0].outputs[outpoint.vout]
-
     def _pursue(self, setup: InstanceSetup, history: History, intent: Intent) -> Iterator[Note]:
         left = None if intent.duty.deadline is None else intent.duty.deadline - self._survey.next_block
         if intent.name == Event.CHALLENGE:
@@ -280,14 +269,15 @@ class _Turn:
             yield Note(Level.ERROR, "alarm", words, setup.id.hex())
 
     def _allowed(self, setup: InstanceSetup) -> Sequence[bytes]:
-        """Txids by which the vault may move besides this instance's own: other operators', and payouts of our own."""
+        """Txids by which the vault may move besides this instance's own: other operators', and payouts agreed to."""
         takes = [
             view.setup.graph[name].tx.txid
             for view in self._survey.views.values()
             if view.setup.deposit == setup.deposit
             for name in (Event.HAPPY_TAKE, Event.UNHAPPY_TAKE)
         ]
-        return takes + [tx.txid for _, tx in self._store.transactions(setup.deposit.request.id)]
+        agreed = [payout.tx.txid for payout, _ in records.payouts_of(self._store, setup.deposit)]
+        return takes + agreed + [tx.txid for _, tx in self._store.transactions(setup.deposit.request.id)]
 
 
 def _by_name(store: Store, instance: bytes) -> dict[str, set[bytes]]:

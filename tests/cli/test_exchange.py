@@ -83,7 +83,7 @@ def test_from_a_request_to_nonces(table: Table) -> None:
     table.bridges["dora"].mine()
     for attempt, name in enumerate(("alice", "alice"), 1):
         report = table.run(name)
-        assert report == {"deposits": 1, "confirmed": 0, "expected": 1, "signed": 0, "faults": []}
+        assert report == {"deposits": 1, "confirmed": 0, "expected": 1, "signed": 0, "payouts": 0, "faults": []}
         assert {of_kind(one, NoncesBody).attempt for one in table.envelopes(NONCES)} == set(range(1, attempt + 1))
     (standing,) = table.status("alice")
     assert (standing["deposit"], standing["offered"], standing["signed"]) == (deposit, 1, 0)

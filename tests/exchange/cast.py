@@ -17,6 +17,7 @@ from bitvm_bridge.params import Network, Params
 from bitvm_bridge.program import parse_program
 from bitvm_bridge.protocol import Request
 from bitvm_bridge.roles import operator
+from bitvm_bridge.roles.committee import Payout
 from bitvm_bridge.setup import DepositSetup, InstanceSetup
 from bitvm_bridge.signing.musig import Committee
 from bitvm_bridge.store import Store
@@ -46,6 +47,7 @@ class Pretender:
     funded: bool = True
     wrong: bool = False
     joins: bool = True
+    objects: str = ""
     peg_ins: list[bytes] = field(default_factory=list)
 
     def member_key(self, request: Request) -> SecretKey:
@@ -67,6 +69,9 @@ class Pretender:
         claim = OutPoint(key.xonly, exit_number)
         instance = InstanceSetup(setup, key.xonly, claim, spec, keys, exit_number)
         return instance, operator.sign_challenge(instance, key)
+
+    def objection(self, payout: Payout) -> str:
+        return self.objects
 
     def confirmed(self, setup: DepositSetup, signature: bytes) -> None:
         self.peg_ins.append(signature)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bitvm_bridge import records
+from bitvm_bridge import keyring, records
 from bitvm_bridge.chain.embedded import EmbeddedNode
 from bitvm_bridge.chain.node import Node
-from bitvm_bridge.errors import NodeUnreachable, VerificationFailed
+from bitvm_bridge.errors import BridgeError, NodeUnreachable, VerificationFailed
 from bitvm_bridge.exchange.actors import KeyActor
 from bitvm_bridge.exchange.mailbox import Folder
 from bitvm_bridge.exchange.party import Courier, Party
@@ -19,9 +19,12 @@ from bitvm_bridge.fees import FeePolicy
 from bitvm_bridge.params import Network, Params
 from bitvm_bridge.program import parse_program
 from bitvm_bridge.protocol import wallet_script
+from bitvm_bridge.roles import challenger, operator, withdrawer
+from bitvm_bridge.roles.committee import Payout
 from bitvm_bridge.setup import DepositSetup
 from bitvm_bridge.store import Store
 from bitvm_bridge.transaction import OutPoint
+from bitvm_bridge.wallet import Wallet
 from tests.exchange.cast import NAMES, PROGRAM, ROSTER, SEEDS, request
 
 ASKED = [request(Params(exits=exits, peg_in=50_000_000), bytes([exits])) for exits in (1, 2)]
@@ -172,3 +175,82 @@ def test_what_each_deposit_waits_for(seats: dict[str, Seat], embedded: EmbeddedN
         "1 offers",
         "signatures for 2 instances",
     ]
+
+
+def wallet_of(name: str, node: Node) -> Wallet:
+    return Wallet(SEEDS[name].wallet_key(), node, 2.0)
+
+
+def is_paid(node: Node, payout: Payout) -> bool:
+    """All that the exit held is at its receiver's."""
+    paid = {coin.outpoint.txid: coin.output.amount for coin in node.scan(payout.script_pubkey)}
+    return paid.get(payout.tx.txid) == payout.setup.request.params.exit_amount
+
+
+def pay_out(seats: dict[str, Seat], payout: Payout) -> bytes:
+    """Every member agrees; the committee's signature, empty where somebody does not give its part."""
+    seats["alice"].party.propose(payout)
+    for name in ("alice", "bob", "carol"):
+        seats[name].courier.run()
+        (proposal,) = [one for one in seats[name].party.proposals() if one.payout == payout]
+        seats[name].party.agree(proposal)
+    for _ in range(4):
+        for seat in seats.values():
+            seat.courier.run()
+    return records.load_payout(seats["dora"].store, payout.id.hex())[1]
+
+
+def test_an_exit_is_paid_out_once_and_never_while_an_operator_is_owed_it(
+    seats: dict[str, Seat], embedded: EmbeddedNode
+) -> None:
+    """Of two exits one is paid out at once; a PegOut and a claim keep the other, until the claim is forfeited."""
+    seats["dora"].party.ask(ASKED[1], OPERATORS, SEEDS["dora"].wallet_key())
+    go_on(seats, embedded)
+    setup = records.load_deposit(seats["dora"].store, ASKED[1].id.hex())
+    first, second = (Payout(setup, wallet_script(SEEDS["bob"].wallet_key().xonly), number) for number in range(2))
+
+    prepared = first.finish(wallet_of("dora", embedded), pay_out(seats, first))
+    prepared.send(embedded)
+    seats["alice"].party.agree(next(one for one in seats["alice"].party.proposals() if one.payout == first))
+    embedded.mine(1)
+    assert is_paid(embedded, first)
+    with pytest.raises(BridgeError, match="is not in the chain, or is spent"):
+        seats["alice"].party.propose(replace(first, script_pubkey=wallet_script(SEEDS["olga"].wallet_key().xonly)))
+
+    everything = [records.load_instance(seats["olga"].store, key.hex()) for key in seats["olga"].store.keys("instance")]
+    key = SEEDS["olga"].wallet_key()
+    (instance,) = [one for one in everything if (one.operator, one.exit) == (key.xonly, 1)]
+    coin = wallet_of("oscar", embedded).coins()[-1]
+    amount = setup.request.params.exit_amount * 99 // 100
+    half = withdrawer.request(
+        SEEDS["oscar"].wallet_key(), coin, amount, wallet_script(SEEDS["oscar"].wallet_key().xonly)
+    )
+    operator.peg_out(wallet_of("olga", embedded), instance, half).send(embedded)
+    embedded.mine(1)
+    name = f"instance {instance.id.hex()[:12]}"
+    with pytest.raises(BridgeError, match=f"{name} is owed its exit for the PegOut that it has paid"):
+        seats["alice"].party.propose(second)
+    operator.kick_off(wallet_of("olga", embedded), instance).send(embedded)
+    with pytest.raises(BridgeError, match=f"{name} claims its exit"):
+        seats["bob"].party.propose(second)
+    embedded.mine(1)
+    with pytest.raises(BridgeError, match=f"{name} claims its exit"):
+        seats["bob"].party.propose(second)
+
+    embedded.mine(30)
+    bundle = records.load_bundle(seats["olga"].store, instance.id.hex())
+    challenger.forfeit(wallet_of("oscar", embedded), bundle).send(embedded)
+    embedded.mine(1)
+    prepared = second.finish(wallet_of("dora", embedded), pay_out(seats, second))
+    prepared.send(embedded)
+    embedded.mine(1)
+    assert is_paid(embedded, second)
+
+
+def test_a_member_that_has_deleted_its_key_agrees_to_nothing(seats: dict[str, Seat], embedded: EmbeddedNode) -> None:
+    seats["dora"].party.ask(ASKED[0], OPERATORS, SEEDS["dora"].wallet_key())
+    go_on(seats, embedded)
+    setup = records.load_deposit(seats["bob"].store, ASKED[0].id.hex())
+    keyring.delete_member_keys(seats["bob"].store, setup, [], embedded.height())
+    with pytest.raises(BridgeError, match=r"member 'default' deleted its key for this deposit at .*, in block"):
+        seats["bob"].party.propose(Payout(setup, wallet_script(SEEDS["bob"].wallet_key().xonly)))
