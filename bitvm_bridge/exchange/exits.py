@@ -15,14 +15,14 @@ def objection(library: Library, node: Node, payout: Payout) -> str:
     KickOff on, until its claim is lost. Raises NodeUnreachable.
     """
     outpoint = payout.setup.graph.exit(payout.exit)
-    found = survey(library, node)
-    if found.progress.lag < 0:
-        return f"the node is at block {found.progress.tip:,}, and {found.progress.height:,} was read before"
     if node.output(outpoint) is None:
         return f"its exit {outpoint} is not in the chain, or is spent"
     waiting = node.mempool_spender(outpoint)
     if waiting is not None and waiting.tx.txid != payout.tx.txid:
         return f"its exit is being spent by {waiting.tx.txid_hex}"
+    found = survey(library, node)
+    if found.progress.lag < 0:
+        return f"the node is at block {found.progress.tip:,}, and {found.progress.height:,} was read before"
     rivals = (view for view in found.views.values() if view.setup.graph.vault == outpoint)
     return next((claim for claim in (_claim(library, node, view) for view in rivals) if claim), "")
 
