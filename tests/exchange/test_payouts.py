@@ -46,7 +46,8 @@ class Stage:
                 Courier(self.players[name].party, self.mailbox).run()
 
     def agree(self, name: str) -> None:
-        self.run(name)
+        """As soon as it knows of the proposal."""
+        self.run(*MEMBERS, name)
         (proposal,) = self.players[name].party.proposals()
         self.players[name].party.agree(proposal)
 
@@ -177,7 +178,7 @@ def test_what_is_owed_by_then_is_not_signed(stage: Stage, after: str) -> None:
     for name in ("bob", "carol"):
         stage.agree(name)
     if after == PAYOUT_NONCES:
-        stage.run("bob")
+        stage.run("carol", "bob")
     stage.players["bob"].actor.objects = "an instance claims its exit"
     stage.run(*stage.players, rounds=4)
     assert len(stage.spoken("bob", PAYOUT_NONCES)) == (after == PAYOUT_NONCES)
@@ -193,10 +194,9 @@ def until_nonces(stage: Stage) -> Signer:
     """Everyone has agreed; alice and bob have given nonces, carol's are what this signer drew."""
     stage.players["alice"].party.propose(stage.payout)
     stage.agree("bob")
-    stage.run("carol")
     committee, key = stage.payout.setup.committee, SEEDS["carol"].committee_key(ASKED.id)
     stage.say("carol", CONSENT, ConsentBody(stage.payout.tx.txid_hex))
-    stage.run("alice", "bob")
+    stage.run("alice", "bob", rounds=2)
     return Signer(committee, "carol", key, lambda uses: None)
 
 
@@ -250,7 +250,9 @@ def test_killed_between_nonces_and_partials(stage: Stage) -> None:
     stage.players["alice"].party.propose(stage.payout)
     for name in ("bob", "carol"):
         stage.agree(name)
-    stage.run("alice", "bob")
+    stage.run("carol", "alice", "bob")
+    assert stage.spoken("alice", PAYOUT_NONCES)
+    assert not stage.spoken("alice", PAYOUT_PARTIALS)
     stage.players["alice"] = stage.players["alice"].restarted()
     stage.run(*stage.players, rounds=5)
     assert len({stage.signature(name) for name in stage.players}) == 1
