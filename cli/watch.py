@@ -10,7 +10,8 @@ import click
 
 from bitvm_bridge.errors import BridgeError
 from bitvm_bridge.keys import Role
-from bitvm_bridge.sources.uris import open_proofs
+from bitvm_bridge.sources.demands import RequestedPegOuts
+from bitvm_bridge.sources.uris import open_proofs, open_requests
 from bitvm_bridge.store import Store
 from bitvm_bridge.watch import metrics
 from bitvm_bridge.watch.claims import DEFAULT_SHARE, ShareOfDeposit
@@ -42,6 +43,13 @@ from cli.keys import DEFAULT_NAME
     help="Share of a deposit that a PegOut must pay its withdrawer.",
 )
 @click.option(
+    "--source",
+    envvar="BITVM_BRIDGE_SOURCE",
+    show_envvar=True,
+    metavar="SOURCE",
+    help="Challenger: who tells of requests, as in `operator peg-outs`; a PegOut that it did not tell of is false.",
+)
+@click.option(
     "--confirmations", type=click.IntRange(1), help="Operator: blocks on a PegOut before KickOff [1; signet: 6]."
 )
 @click.option(
@@ -54,7 +62,7 @@ from cli.keys import DEFAULT_NAME
 @click.option("--metrics-port", type=int, metavar="PORT", help="Serve metrics for Prometheus on 127.0.0.1.")
 @click.option("--metrics-file", type=click.Path(dir_okay=False, path_type=Path), help="Write them to a file.")
 @click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
-@click.option("--rescan", is_flag=True, help="Forget what was read of the chain, and read it again.")
+@click.option("--rescan", is_flag=True, help="Forget what was read of chain and source, and read it again.")
 @with_app
 def watch(app: App, /, **options: Any) -> None:
     """Follow the chain and send what a party owes.
@@ -65,8 +73,12 @@ def watch(app: App, /, **options: Any) -> None:
     \b
     bitvm-bridge watch --as operator
     bitvm-bridge watch --as challenger --budget 20000000 --log-json
+    bitvm-bridge watch --as challenger --source https://l2.example/requests
     bitvm-bridge watch --as committee --once
     """
+    is_judge = options["source"] is not None and options["role"] == Role.CHALLENGER
+    source = open_requests(options["source"]) if is_judge else None
+    share = ShareOfDeposit(options["owed"])
     settings = Settings(
         role=Role(options["role"]),
         name=options["name"],
@@ -74,10 +86,15 @@ def watch(app: App, /, **options: Any) -> None:
         budget=options["budget"],
         confirmations=options["confirmations"] or CONFIRMATIONS[app.network],
         dry_run=options["dry_run"],
-        demands=ShareOfDeposit(options["owed"]),
+        demands=share,
         proofs=None if options["proofs"] is None else open_proofs(options["proofs"], say),
     )
     with app.store() as store, _output(options["log_json"], options["metrics_port"], options["metrics_file"]) as output:
+        if source is not None:
+            told = RequestedPegOuts(store, source, share)
+            settings = replace(settings, demands=told)
+            if options["rescan"]:
+                told.forget()
         if options["rescan"]:
             Journal(store).forget()
         watcher = Watcher(store, settings)

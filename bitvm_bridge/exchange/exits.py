@@ -37,6 +37,6 @@ def _claim(library: Library, node: Node, view: View) -> str:
         return ""
     if claim in LIVE or node.mempool_spender(view.setup.claim) is not None:
         return f"{name} claims its exit"
-    demand, coin = ShareOfDeposit().demand(view.setup), coin_finder(library.store, node)
-    is_paid = claims.is_paid(view.history, demand, coin, node.height())
+    coin = coin_finder(library.store, node)
+    is_paid = claims.is_paid(view.setup, view.history, ShareOfDeposit(), coin, node.height())
     return f"{name} is owed its exit for the PegOut that it has paid" if is_paid else ""

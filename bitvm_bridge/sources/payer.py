@@ -25,7 +25,7 @@ from bitvm_bridge.store import Store
 from bitvm_bridge.transaction import Transaction
 from bitvm_bridge.wallet import Wallet, send
 from bitvm_bridge.watch import machine
-from bitvm_bridge.watch.claims import Demands, ShareOfDeposit
+from bitvm_bridge.watch.claims import ShareOfDeposit
 from bitvm_bridge.watch.machine import ClaimState, DepositState, Event
 from bitvm_bridge.watch.notes import SHOWN_DIGITS, Level, Note
 from bitvm_bridge.watch.survey import Library, Survey, survey
@@ -54,7 +54,7 @@ class Terms:
     """Whose coins pay, and on what terms.
 
     `max_amount` (sat) is the most that one request may ask for. Vault and withdrawer's coin must be `confirmations`
-    blocks deep. `demands` says how little a request may ask for, so that its claim is not taken for a false one.
+    blocks deep. `share` says how little a request may ask for, so that its claim is not taken for a false one.
     `broadcast`: send what is made.
     """
 
@@ -62,7 +62,7 @@ class Terms:
     fees: Callable[[Node], FeePolicy]
     max_amount: int | None = None
     confirmations: int = 1
-    demands: Demands = field(default_factory=ShareOfDeposit)
+    share: ShareOfDeposit = field(default_factory=ShareOfDeposit)
     broadcast: bool = False
 
 
@@ -233,7 +233,7 @@ class _Work:
             view.setup
             for view in self._survey.views.values()
             if view.setup.operator == self._key
-            and self._terms.demands.demand(view.setup).amount <= amount
+            and self._terms.share.least(view.setup) <= amount
             and amount <= view.setup.deposit.request.params.exit_amount
         ]
         for setup in sorted(fitting, key=lambda setup: (setup.deposit.request.params.exit_amount, setup.id)):

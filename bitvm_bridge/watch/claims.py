@@ -20,22 +20,37 @@ FindCoin = Callable[[OutPoint], TxOut | None]
 
 
 @dataclass(frozen=True)
-class Demand:
-    """What a withdrawer must be paid: at least `amount` sat beyond its own coin, and to a script where one is known."""
+class Payment:
+    """What a PegOut has paid: `amount` sat beyond the withdrawer's own coin, to a script."""
 
+    coin: OutPoint
+    script_pubkey: bytes
     amount: int
-    script_pubkey: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a claim is false, in words. `certain`: whatever the second layer may still tell."""
+
+    words: str
+    certain: bool = True
 
 
 class Demands(Protocol):
     """Who knows what was asked for on the second layer."""
 
-    def demand(self, setup: InstanceSetup) -> Demand:
-        """What the withdrawal that an instance repays must pay."""
+    def refresh(self) -> list[str]:
+        """Hear what is new; a line for everything that was refused.
+
+        Raises BridgeError where there may be more that was not heard: then no fault is acted on that is not certain.
+        """
+
+    def fault(self, setup: InstanceSetup, payment: Payment) -> Fault | None:
+        """Why a payment is not what this instance is repaid for; None where it is."""
 
 
 @dataclass(frozen=True)
-class ShareOfDeposit:
+class ShareOfDeposit(Demands):
     """Where no second layer is asked: a share of the deposit, to anyone.
 
     It cannot tell a withdrawer from an operator that pays itself; only a source that knows the request can.
@@ -47,43 +62,51 @@ class ShareOfDeposit:
         if not 0 < self.percent <= 100:
             raise BadInput("share of the deposit", self.percent, "above 0 and at most 100 per cent")
 
-    def demand(self, setup: InstanceSetup) -> Demand:
-        """So many per cent of what the instance takes out of the vault."""
-        return Demand(int(setup.deposit.request.params.exit_amount * self.percent // 100))
+    def least(self, setup: InstanceSetup) -> int:
+        """sat: so many per cent of what the instance takes out of the vault."""
+        return int(setup.deposit.request.params.exit_amount * self.percent // 100)
+
+    def refresh(self) -> list[str]:
+        """There is nobody to ask."""
+        return []
+
+    def fault(self, setup: InstanceSetup, payment: Payment) -> Fault | None:
+        """Less than the share."""
+        owed = self.least(setup)
+        return None if payment.amount >= owed else Fault(f"pays {payment.amount:,} sat, and {owed:,} are owed")
 
 
-def fault(history: History, demand: Demand, coin: FindCoin) -> str:
-    """Why the KickOff of this history is false, in words; empty where it is true or where there is none."""
+def fault(setup: InstanceSetup, history: History, demands: Demands, coin: FindCoin) -> Fault | None:
+    """Why the KickOff of this history is false; None where it is true or where there is none."""
     kick_offs = history.happened(Event.KICK_OFF)
-    return _fault(history, demand, coin, kick_offs[0].confirmed.place) if kick_offs else ""
+    return _fault(setup, history, demands, coin, kick_offs[0].confirmed.place) if kick_offs else None
 
 
-def is_paid(history: History, demand: Demand, coin: FindCoin, height: int) -> bool:
+def is_paid(setup: InstanceSetup, history: History, demands: Demands, coin: FindCoin, height: int) -> bool:
     """Has a PegOut that pays what is owed confirmed at this height or below?"""
-    return not _fault(history, demand, coin, Place(height + 1, 0))
+    return _fault(setup, history, demands, coin, Place(height + 1, 0)) is None
 
 
-def _fault(history: History, demand: Demand, coin: FindCoin, before: Place) -> str:
-    reasons = []
+def _fault(setup: InstanceSetup, history: History, demands: Demands, coin: FindCoin, before: Place) -> Fault | None:
+    """None where one PegOut is right; else what is wrong with each, certain where that is so of all of them."""
+    found = []
     for item in history.happened(Event.PEG_OUT):
         tx, place = item.confirmed.tx, item.confirmed.place
-        reason = "confirmed too late" if place >= before else _shortfall(tx, demand, coin)
-        if not reason:
-            return ""
-        reasons.append(f"PegOut {tx.txid_hex} {reason}")
-    return "; ".join(reasons) or "no PegOut names the instance"
+        one = Fault("confirmed too late") if place >= before else _shortfall(setup, tx, demands, coin)
+        if one is None:
+            return None
+        found.append(Fault(f"PegOut {tx.txid_hex} {one.words}", one.certain))
+    words = "; ".join(one.words for one in found) or "no PegOut names the instance"
+    return Fault(words, all(one.certain for one in found))
 
 
-def _shortfall(tx: Transaction, demand: Demand, coin: FindCoin) -> str:
+def _shortfall(setup: InstanceSetup, tx: Transaction, demands: Demands, coin: FindCoin) -> Fault | None:
     """What is wrong with a PegOut: its first input is the withdrawer's coin, its first output the payment."""
     signed, payout = tx.inputs[0], tx.outputs[0]
     item = signed.witness[0] if len(signed.witness) == 1 else b""
     if len(item) != _SIGNATURE_SIZE or item[-1] != SigHash.SINGLE_ANYONECANPAY:
-        return "is not signed by a withdrawer"
+        return Fault("is not signed by a withdrawer")
     spent = coin(signed.outpoint)
     if spent is None:
-        return "spends a coin of unknown value"
-    if demand.script_pubkey is not None and payout.script_pubkey != demand.script_pubkey:
-        return "pays another script than the one that was asked for"
-    paid = payout.amount - spent.amount
-    return "" if paid >= demand.amount else f"pays {paid:,} sat, and {demand.amount:,} are owed"
+        return Fault("spends a coin of unknown value")
+    return demands.fault(setup, Payment(signed.outpoint, payout.script_pubkey, payout.amount - spent.amount))

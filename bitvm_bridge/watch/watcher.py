@@ -26,7 +26,7 @@ from bitvm_bridge.watch.survey import Library, Survey, View, coin_finder, survey
 from bitvm_bridge.watch.upkeep import Upkeep, planned
 
 ROLES: Final = (Role.OPERATOR, Role.CHALLENGER, Role.COMMITTEE)
-REPEATED: Final = ("near", "late", "waits")
+REPEATED: Final = ("near", "late", "waits", "doubtful", "alarm", "source")
 """Events that are told once a block, however often it is looked at."""
 NEAR: Final = 12
 """blocks before a deadline from which on it is spoken of."""
@@ -83,9 +83,10 @@ class Watcher:
         """
         found = survey(self._library, node)
         turn = _Turn(self._store, self._settings, self._library, node, found)
+        heard = list(turn.hear())
         is_news = found.progress.height != self._height
         self._height = found.progress.height
-        notes = list(turn.chain_notes())
+        notes = [*turn.chain_notes(), *heard]
         if found.progress.lag >= 0:
             own = [view for view in found.views.values() if self._is_own(view.setup)]
             notes += turn.look_after(view.setup.id for view in own)
@@ -121,6 +122,20 @@ class _Turn:
         self._coin = coin_finder(store, node)
         self.error: BridgeError | None = None
         self.sent = 0
+        self._unheard = ""
+        """Why the second layer may have told more than was heard; empty where it has not."""
+
+    def hear(self) -> Iterator[Note]:
+        """What a challenger's second layer tells: requests are kept; what goes wrong is said, and keeps nothing else
+        waiting."""
+        if self._settings.role is not Role.CHALLENGER:
+            return
+        try:
+            for line in self._settings.demands.refresh():
+                yield Note(Level.WARNING, "refused", line)
+        except BridgeError as error:
+            self.error, self._unheard = error, str(error)
+            yield Note(Level.ERROR, "source", str(error))
 
     def chain_notes(self) -> Iterator[Note]:
         """What the chain itself did."""
@@ -162,8 +177,11 @@ class _Turn:
         if self._settings.role is Role.COMMITTEE:
             yield from self._alarms(view.setup, view.history)
             return
+        fault, doubt = self._judge(view.setup, view.history)
+        if doubt is not None:
+            yield doubt
         problem: BridgeError | None = None
-        for intent in self._intents(view.setup, view.history):
+        for intent in self._intents(view.setup, view.history, fault):
             if intent.duty.start > self._survey.next_block:
                 continue
             try:
@@ -192,13 +210,38 @@ class _Turn:
         self.error = self.error or error
         return Note(Level.ERROR, "failed", str(error), setup.id.hex())
 
-    def _intents(self, setup: InstanceSetup, history: History) -> list[Intent]:
-        demand = self._settings.demands.demand(setup)
+    def _intents(self, setup: InstanceSetup, history: History, fault: str) -> list[Intent]:
         if self._settings.role is Role.OPERATOR:
             deep = self._survey.next_block - self._settings.confirmations
-            return decide.of_operator(history, lambda: claims.is_paid(history, demand, self._coin, deep))
-        fault = claims.fault(history, demand, self._coin)
+            demands = self._settings.demands
+            return decide.of_operator(history, lambda: claims.is_paid(setup, history, demands, self._coin, deep))
         return decide.of_challenger(history, fault, lambda: self._library.wrong_step(setup, decide.revealed(history)))
+
+    def _judge(self, setup: InstanceSetup, history: History) -> tuple[str, Note | None]:
+        """Why a claim is false, empty where it is true; or what is said while it is too early to say either."""
+        if self._settings.role is not Role.CHALLENGER:
+            return "", None
+        fault = claims.fault(setup, history, self._settings.demands, self._coin)
+        if fault is None or fault.certain or not history.state.is_live:
+            return fault.words if fault is not None else "", None
+        if self._unheard:
+            words = f"the claim cannot be judged, and is not challenged: {fault.words}, but {self._unheard}"
+            return "", Note(Level.ERROR, "alarm", words, setup.id.hex())
+        start = self._patience(history)
+        if self._survey.next_block >= start:
+            return fault.words, None
+        words = f"not challenged before block {start:,}, for it may still be told of: {fault.words}"
+        return "", Note(Level.WARNING, "doubtful", words, setup.id.hex())
+
+    def _patience(self, history: History) -> int:
+        """The block from which on a claim is false that no request explains: half of the time to challenge it is left.
+
+        A source may wait for more confirmations of the second layer than the operator's does.
+        """
+        for timed in history.timed:
+            if timed.owed.event is Event.CHALLENGE and timed.duty.deadline is not None:
+                return timed.duty.start + (timed.duty.deadline - timed.duty.start) // 2
+        return self._survey.next_block
 
     def _pursue(self, setup: InstanceSetup, history: History, intent: Intent) -> Iterator[Note]:
         left = None if intent.duty.deadline is None else intent.duty.deadline - self._survey.next_block
