@@ -108,14 +108,18 @@ def _reply(document: object) -> Answer:
 
 def _raw_block(server: EsploraServer, block_hash: str) -> bytes | None:
     for height in range(server.node.height() + 1):
-        if server.node.block(height).hash[::-1].hex() == block_hash:
+        if _hash_at(server, height) == block_hash:
             return server.node._kernel.raw_block(height)
     return None
 
 
+def _hash_at(server: EsploraServer, height: int) -> str:
+    return server.node.block(height).hash[::-1].hex()
+
+
 def _status(server: EsploraServer, txid: bytes) -> dict[str, Any] | None:
     if (found := server.node.find(txid)) is not None:
-        return {"confirmed": True, "block_height": found[1]}
+        return {"confirmed": True, "block_height": found[1], "block_hash": _hash_at(server, found[1])}
     return {"confirmed": False} if server.node.in_mempool(txid) else None
 
 
@@ -180,7 +184,7 @@ def _block_hash(server: EsploraServer, groups: Sequence[str], body: bytes, query
     height = int(groups[0])
     if height > server.node.height():
         return 404, b"Block not found"
-    return 200, server.node.block(height).hash[::-1].hex().encode()
+    return 200, _hash_at(server, height).encode()
 
 
 def _block(server: EsploraServer, groups: Sequence[str], body: bytes, query: str) -> Answer:

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,12 +12,12 @@ import pytest
 from click.testing import CliRunner
 
 from bitvm_bridge.chain.embedded import EmbeddedNode
-from bitvm_bridge.chain.esplora import MAX_ANSWER, TRIES, EsploraNode
+from bitvm_bridge.chain.esplora import GENESIS, MAX_ANSWER, TRIES, EsploraNode
 from bitvm_bridge.chain.node import FALLBACK_FEE_RATE
 from bitvm_bridge.errors import BadInput, BridgeError, NodeRejected, NodeUnreachable
 from bitvm_bridge.params import Network, Params
 from bitvm_bridge.program import HashChainSpec
-from bitvm_bridge.transaction import OutPoint, TxOut
+from bitvm_bridge.transaction import OutPoint, TxOut, hash256
 from cli.main import root
 from cli.stories import open_stage, play, stories_of
 from scripts_tapleaf.script import OP_RETURN
@@ -152,6 +154,8 @@ LIES: dict[str, tuple[str, Callable[[bytes], Answer | None], str]] = {
     "a short block": ("/raw", lambda raw: (200, raw[:80]), "a block with another hash"),
     "a block cut off": ("/raw", lambda raw: (200, raw[:-1]), "none"),
     "other transactions": ("/raw", lambda raw: (200, raw[:-4] + b"\x01" + raw[-3:]), "another merkle root"),
+    "no transactions": ("/raw", lambda raw: (200, raw[:80] + b"\x00"), "another merkle root"),
+    "other witnesses": ("/raw", lambda raw: (200, raw[:-5] + bytes([raw[-5] ^ 1]) + raw[-4:]), "other witnesses"),
     "half an answer": ("/tip/height", lambda _: None, "/blocks/tip/height: "),
     "an error": ("/tip/height", lambda _: (500, b"oops"), "HTTP status 500"),
     "too many requests": ("/tip/height", lambda _: (429, b""), "HTTP status 429"),
@@ -171,9 +175,26 @@ def test_a_block_is_what_was_asked_for(served: Served, lie: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+CONFIRMED = {"confirmed": True}
 TRANSACTION_LIES: dict[str, tuple[str, Callable[[bytes], Answer | None], str]] = {
-    "another transaction": ("/raw", lambda raw: (200, raw[:-1] + bytes([raw[-1] ^ 1])), "another transaction"),
-    "no transaction": ("/raw", lambda raw: (200, raw[:20]), "no transaction"),
+    "another witness": ("/raw", lambda raw: (200, raw[:-5] + bytes([raw[-5] ^ 1]) + raw[-4:]), "other witnesses"),
+    "no block": ("/raw", lambda raw: (200, raw[:20]), "a block with another hash"),
+    "no such block": ("/raw", lambda _: (404, b""), "in blocks that it does not have"),
+    "another block": (
+        "/status",
+        lambda text: (200, json.dumps(json.loads(text) | {"block_hash": GENESIS[Network.REGTEST]}).encode()),
+        "a block of another height",
+    ),
+    "the genesis block": (
+        "/status",
+        lambda _: (200, json.dumps(CONFIRMED | {"block_hash": GENESIS[Network.REGTEST], "block_height": 0}).encode()),
+        "a block that does not have the transaction",
+    ),
+    "no hash": (
+        "/status",
+        lambda _: (200, json.dumps(CONFIRMED | {"block_height": 5}).encode()),
+        "where a hash belongs",
+    ),
     "no JSON": ("/status", lambda _: (200, b"<html>"), "no JSON"),
     "a list": ("/status", lambda _: (200, b"[]"), "no JSON object"),
     "deeply nested": ("/status", lambda _: (200, b"[" * 100_000), "no JSON"),
@@ -186,8 +207,142 @@ def test_a_transaction_is_what_was_asked_for(served: Served, lie: str) -> None:
     coin = served.purse().take()
     part, change, message = TRANSACTION_LIES[lie]
     served.spoil(part, change)
-    with pytest.raises(NodeUnreachable, match=message):
+    with pytest.raises(NodeUnreachable, match=message) as caught:
         served.node.find(coin.outpoint.txid)
+    assert "\n" not in str(caught.value)
+
+
+COIN_LIES: dict[str, tuple[str, Callable[[bytes], Answer | None], str]] = {
+    "another transaction": ("/raw", lambda raw: (200, raw[:-1] + bytes([raw[-1] ^ 1])), "another transaction"),
+    "no transaction": ("/raw", lambda raw: (200, raw[:20]), "no transaction"),
+}
+
+
+@pytest.mark.parametrize("lie", COIN_LIES)
+def test_a_coin_is_what_was_asked_for(served: Served, lie: str) -> None:
+    coin = served.purse().take()
+    part, change, message = COIN_LIES[lie]
+    served.spoil(part, change)
+    with pytest.raises(NodeUnreachable, match=message):
+        served.node.output(coin.outpoint)
+
+
+@pytest.mark.parametrize("bits", ["207fffff", "1e0377ae", "00000000", "217fffff"])
+def test_a_block_has_work(served: Served, bits: str) -> None:
+    """A server that makes a block of its own needs work for it; with an easier target than the network's it fails."""
+    served.backend.mine()
+
+    def spoil(path: str, answer: Answer) -> Answer:
+        if not path.startswith(("/block-height/", "/block/")):
+            return answer
+        raw = served.backend._kernel.raw_block(1)
+        headers = (raw[:72] + bytes.fromhex(bits)[::-1] + bytes([nonce, 0, 0, 0]) for nonce in range(256))
+        header = next(header for header in headers if hash256(header)[-1] > 0x7F)
+        return (200, header + raw[80:]) if path.endswith("/raw") else (200, hash256(header)[::-1].hex().encode())
+
+    served.server.spoil = spoil
+    with pytest.raises(NodeUnreachable, match="without the work that the network asks for"):
+        served.node.block(1)
+
+
+def test_a_spender_shows_the_witness_that_was_mined(served: Served) -> None:
+    """What a challenger reads: a server that shows another assertion than the chain has is found out."""
+    coin = served.purse().take()
+    tx = pay(coin)
+    served.node.mine_transactions([tx])
+    (signature,) = tx.inputs[0].witness
+    other = tx.with_witness(0, (signature[:-1] + bytes([signature[-1] ^ 1]),))
+    served.spoil("/raw", lambda raw: (200, raw.replace(tx.serialize(), other.serialize())))
+    with pytest.raises(NodeUnreachable, match="other witnesses than it commits to"):
+        served.node.spender(coin.outpoint)
+    served.server.spoil = None
+    assert served.node.spender(coin.outpoint) == (tx, served.node.height())
+
+
+def test_a_block_is_fetched_once_for_a_transaction(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bitvm_bridge.chain.esplora.MAX_KEPT", 2)
+    txids = [served.purse().take().outpoint.txid for _ in range(3)]
+
+    def fetched() -> int:
+        return sum(path.startswith("/block/") for path in served.server.asked)
+
+    for txid in [*txids[:2], *txids[:2]]:
+        assert served.node.find(txid) is not None
+    assert fetched() == 2
+    for txid in (txids[2], txids[1], txids[0]):
+        assert served.node.find(txid) is not None
+    assert fetched() == 4, "the one asked for first was forgotten"
+
+
+# A reorganisation between two calls.
+
+
+@pytest.fixture
+def other_branch(served: Served, tmp_path: Path) -> Iterator[EmbeddedNode]:
+    """A longer chain that shares the genesis block alone."""
+    other = EmbeddedNode(tmp_path / "other")
+    other.mine(150)
+    yield other
+    other.close()
+
+
+def switch(served: Served, other: EmbeddedNode, after: str) -> None:
+    """The server changes to another branch once it has answered a path with this in it."""
+
+    def spoil(path: str, answer: Answer) -> Answer:
+        if after in path:
+            served.server.node = other
+        return answer
+
+    served.server.spoil = spoil
+
+
+@pytest.mark.parametrize("after", ["/status", "/block-height/"])
+def test_what_is_on_neither_branch_any_more(served: Served, other_branch: EmbeddedNode, after: str) -> None:
+    coin = served.purse().take()
+    height = served.backend.height()
+    switch(served, other_branch, after)
+    if after == "/status":
+        assert served.node.find(coin.outpoint.txid) is None
+    assert served.node.block(height) == other_branch.block(height)
+
+
+def test_a_spender_that_left_the_best_chain(served: Served, other_branch: EmbeddedNode) -> None:
+    coin = served.purse().take()
+    served.node.mine_transactions([pay(coin)])
+    switch(served, other_branch, "/outspend/")
+    assert served.node.spender(coin.outpoint) is None
+
+
+def test_a_spender_that_moved(served: Served, tmp_path: Path) -> None:
+    """The other branch has the transaction too, a block later."""
+    coin = served.purse().take()
+    tx, other = pay(coin), EmbeddedNode(tmp_path / "other")
+    for height in range(1, served.backend.height() + 1):
+        raw = served.backend._kernel.raw_block(height)
+        other._kernel.process_block(raw)
+        other._index.add(raw)
+    served.node.mine_transactions([tx])
+    other.mine_transactions([])
+    other.mine_transactions([tx])
+    for after in ("/outspend/", "/status", "/raw"):
+        served.server.node = served.backend
+        switch(served, other, after)
+        height = other.height() - (after == "/raw")
+        assert served.node.spender(coin.outpoint) == (tx, height), after
+    assert served.node.spender(coin.outpoint) == (tx, other.height())
+    other.close()
+
+
+def test_a_server_whose_answers_never_fit(served: Served) -> None:
+    coin = served.purse().take()
+    served.node.mine_transactions([pay(coin)])
+    served.spoil("/status", lambda _: (404, b""))
+    with pytest.raises(NodeUnreachable, match="spent by transactions that it does not have"):
+        served.node.spender(coin.outpoint)
+    served.spoil("/block/", lambda _: (404, b""))
+    with pytest.raises(NodeUnreachable, match="not found, though in the best chain"):
+        served.node.block(served.node.height())
 
 
 def test_a_spender_must_spend(served: Served) -> None:
@@ -222,6 +377,31 @@ def test_a_busy_server_is_asked_again(served: Served) -> None:
     served.server.spoil = spoil
     assert served.node.height() == served.backend.height()
     assert served.server.asked.count("/blocks/tip/height") == TRIES
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ("11", "11 s"),
+        ("3600", "3,600 s"),
+        (format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True), r"86,\d\d\d s"),
+    ],
+)
+def test_a_server_that_wants_a_long_pause_is_left_alone(served: Served, header: str, told: str) -> None:
+    served.server.headers = {"Retry-After": header}
+    served.spoil("/tip/height", lambda _: (429, b""))
+    expected = rf"/blocks/tip/height: HTTP status 429, to be asked again in {told} \(Retry-After\); we wait 10 s$"
+    with pytest.raises(NodeUnreachable, match=expected):
+        served.node.height()
+    assert served.server.asked.count("/blocks/tip/height") == 1
+
+
+@pytest.mark.parametrize("header", ["", "soon", "-5", "1.5", "²", "Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 99 Oct 9999"])
+def test_a_pause_that_is_none(served: Served, header: str) -> None:
+    served.server.headers = {"Retry-After": header.encode().decode("latin-1")}
+    answers = iter([(503, b"")])
+    served.server.spoil = lambda _, answer: next(answers, answer)
+    assert served.node.height() == served.backend.height()
 
 
 def test_a_transaction_is_sent_once(served: Served) -> None:

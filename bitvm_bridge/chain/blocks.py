@@ -1,10 +1,11 @@
-"""Building regtest blocks: coinbase, commitments, proof of work (BIP34, BIP141)."""
+"""Blocks: building those of regtest, and what anyone can check in one alone (work, BIP34, BIP141)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+from bitvm_bridge.params import Network
 from bitvm_bridge.transaction import OutPoint, Transaction, TxIn, TxOut, hash256
-from scripts_tapleaf.script import OP_1, OP_RETURN, compact_size, num, push
+from scripts_tapleaf.script import OP_1, OP_RETURN, compact_size, num
 
 ANYONE: Final = OP_1
 """The script of a subsidy that nobody asked for."""
@@ -16,10 +17,14 @@ COINBASE_WEIGHT: Final = 8_000
 """Weight units that a template leaves for header and coinbase (`-blockreservedweight` of Bitcoin Core)."""
 HALVING: Final = 150
 """blocks between halvings on regtest."""
+EASIEST: Final[Mapping[Network, int]] = {Network.REGTEST: 0x207FFFFF, Network.SIGNET: 0x1E0377AE}
+"""nBits of the least work that a block may have: half of all hashes pass on regtest, one of 4.84 million on signet."""
 _VERSION: Final = 0x20000000
-_EASIEST_TARGET: Final = 0x207FFFFF
-"""nBits of every regtest block: half of all hashes are good enough."""
 _COMMITMENT: Final = bytes.fromhex("aa21a9ed")
+_COMMITMENT_SCRIPT: Final = OP_RETURN + b"\x24" + _COMMITMENT
+"""How the script of a witness commitment begins (BIP141)."""
+_COMMITMENT_SIZE: Final = 38
+"""bytes of that script; more may follow."""
 _RESERVED: Final = bytes(32)
 _NO_OUTPOINT: Final = OutPoint(bytes(32), 0xFFFFFFFF)
 
@@ -46,7 +51,7 @@ def coinbase(
     `extra` tells two blocks with the same contents apart.
     """
     witness_root = merkle_root([bytes(32), *(tx.wtxid for tx in transactions)])
-    commitment = OP_RETURN + push(_COMMITMENT + hash256(witness_root + _RESERVED))
+    commitment = _COMMITMENT_SCRIPT + hash256(witness_root + _RESERVED)
     return Transaction(
         version=2,
         inputs=(TxIn(_NO_OUTPOINT, script_sig=num(height) + num(extra), witness=(_RESERVED,)),),
@@ -63,9 +68,58 @@ def mine_block(previous: bytes, time: int, transactions: Sequence[Transaction]) 
     """A serialised block on top of `previous` with enough work for regtest; `transactions` begin with the coinbase."""
     root = merkle_root([tx.txid for tx in transactions])
     header = _VERSION.to_bytes(4, "little") + previous + root + time.to_bytes(4, "little")
-    header += _EASIEST_TARGET.to_bytes(4, "little")
+    header += EASIEST[Network.REGTEST].to_bytes(4, "little")
     nonce = 0
     while hash256(header + nonce.to_bytes(4, "little"))[-1] > 0x7F:
         nonce += 1
     body = b"".join(tx.serialize() for tx in transactions)
     return header + nonce.to_bytes(4, "little") + compact_size(len(transactions)) + body
+
+
+def target(bits: int) -> int:
+    """The highest hash that `nBits` lets pass; 0, which none does, for a negative or an impossible one."""
+    size, mantissa = bits >> 24, bits & 0x7FFFFF
+    if bits & 0x800000 or mantissa.bit_length() + 8 * (size - 3) > 256:
+        return 0
+    return mantissa << 8 * (size - 3) if size > 3 else mantissa >> 8 * (3 - size)
+
+
+def has_work(header: bytes, network: Network) -> bool:
+    """Does the hash of an 80-byte header pass its own target, and is that one the network's limit or less?
+
+    Which target the header must have follows from the headers before it, and is not checked.
+    """
+    claimed = target(int.from_bytes(header[72:76], "little"))
+    return int.from_bytes(hash256(header), "little") <= claimed <= target(EASIEST[network])
+
+
+def flaw(header: bytes, transactions: Sequence[Transaction], height: int, network: Network) -> str:
+    """What is wrong with a block that is said to be at `height`; empty for one that its own contents do not betray.
+
+    Checked are the work, the merkle root, the height in the coinbase (BIP34) and the witnesses (BIP141). Whether the
+    block is in the best chain, and whether its transactions may spend what they do, is not.
+    """
+    if not has_work(header, network):
+        return "a block without the work that the network asks for"
+    txids = [tx.txid for tx in transactions]
+    if not txids or len(set(txids)) != len(txids) or merkle_root(txids) != header[36:68]:
+        return "a block with another merkle root than its header"
+    if height and not transactions[0].inputs[0].script_sig.startswith(num(height)):
+        return "a block of another height"
+    if not _commits_to_witnesses(transactions):
+        return "a block with other witnesses than it commits to"
+    return ""
+
+
+def _commits_to_witnesses(transactions: Sequence[Transaction]) -> bool:
+    """The commitment is the last output of the coinbase that looks like one; without any no input has a witness."""
+    first = transactions[0]
+    scripts = (out.script_pubkey for out in first.outputs)
+    found = [script for script in scripts if script.startswith(_COMMITMENT_SCRIPT) and len(script) >= _COMMITMENT_SIZE]
+    if not found:
+        return not any(tx.has_witness for tx in transactions)
+    reserved = first.inputs[0].witness
+    if len(reserved) != 1 or len(reserved[0]) != len(_RESERVED):
+        return False
+    root = merkle_root([bytes(32), *(tx.wtxid for tx in transactions[1:])])
+    return hash256(root + reserved[0]) == found[-1][len(_COMMITMENT_SCRIPT) : _COMMITMENT_SIZE]

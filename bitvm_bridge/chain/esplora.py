@@ -1,7 +1,9 @@
 """A chain seen through an Esplora server (github.com/Blockstream/esplora, API.md; mempool.space speaks the same).
 
-What can be verified is: a transaction has the txid that was asked for, a block the hash and the merkle root of its
-header. Witnesses, and that something does *not* exist or is not spent, are the server's word.
+What can be verified is: a transaction has the txid that was asked for; a block has the hash that was asked for, work,
+and the height and the transactions that its header and its coinbase commit to, witnesses and all. What `find` and
+`spender` give comes out of such a block. That a block is in the best chain, and that something does *not* exist or is
+not spent, is the server's word.
 """
 
 import hashlib
@@ -10,11 +12,12 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from bitvm_bridge import policy
-from bitvm_bridge.chain.blocks import HEADER_SIZE, merkle_root, previous_hash
+from bitvm_bridge.chain.blocks import HEADER_SIZE, flaw, previous_hash
 from bitvm_bridge.chain.judge import judge
 from bitvm_bridge.chain.kernel import parse_block
 from bitvm_bridge.chain.node import FALLBACK_FEE_RATE, Block, Utxo, Verdict, Waiting
@@ -40,7 +43,9 @@ TRIES: Final = 4
 FIRST_PAUSE: Final = 0.5
 """seconds before a second try; it doubles."""
 MAX_PAUSE: Final = 10.0
-"""seconds that a server may make us wait for the next try."""
+"""seconds that a server may make us wait for the next try; one that asks for more is left alone."""
+MAX_KEPT: Final = 256
+"""transactions from checked blocks that are remembered, so that no block is fetched twice for the same one."""
 _BUSY: Final = frozenset((429, 500, 502, 503, 504))
 _NOT_FOUND: Final = 404
 
@@ -90,7 +95,11 @@ class _Http:
                     if response.status_code not in _BUSY or (method == "POST" and response.status_code != 429):
                         return response.status_code, body
                     problem = f"HTTP status {response.status_code}"
-                    pause = min(max(pause, _retry_after(response.headers)), MAX_PAUSE)
+                    asked = _retry_after(response.headers)
+                    if asked > MAX_PAUSE:
+                        problem += f", to be asked again in {asked:,.0f} s (Retry-After); we wait {MAX_PAUSE:.0f} s"
+                        break
+                    pause = min(max(pause, asked), MAX_PAUSE)
             except requests.RequestException as error:
                 problem = type(error).__name__
                 if method == "POST":
@@ -107,8 +116,14 @@ class _Http:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:
-    text = headers.get("Retry-After", "")
-    return float(text) if text.isdecimal() else 0.0
+    """Seconds (RFC 9110, 10.2.3: a number or a date); 0 for nothing that can be read."""
+    text = headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdecimal():
+        return float(text[:18])
+    try:
+        return parsedate_to_datetime(text).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 class EsploraNode:
@@ -123,6 +138,7 @@ class EsploraNode:
             raise BadInput("--esplora", url, "the URL of an Esplora server")
         self.network = network
         self._http = _Http(url.rstrip("/"), pause)
+        self._kept: dict[tuple[bytes, bytes], Transaction] = {}
         found = self._text("/block-height/0")
         if found != GENESIS[network]:
             self._http.close()
@@ -134,30 +150,41 @@ class EsploraNode:
 
     def block(self, height: int) -> Block:
         """The block of the best chain at `height`. Raises NodeRejected above the tip."""
-        answer = self._http.get(f"/block-height/{height}")
-        if answer is None:
-            raise NodeRejected(f"Block height out of range ({height})")
-        block_hash = self._hash(answer.decode("ascii", "replace").strip())
-        path = f"/block/{block_hash.hex()}/raw"
+        for _ in range(TRIES):
+            answer = self._http.get(f"/block-height/{height}")
+            if answer is None:
+                raise NodeRejected(f"Block height out of range ({height})")
+            block_hash = self._hash(answer.decode("ascii", "replace").strip())[::-1]
+            block = self._block(block_hash, height)
+            if block is not None:
+                return block
+        raise NodeUnreachable(
+            f"{self._http.url}/block/{block_hash[::-1].hex()}/raw: not found, though in the best chain"
+        )
+
+    def _block(self, block_hash: bytes, height: int) -> Block | None:
+        """The block with this hash, checked; None where the server has none, as after a reorganisation."""
+        path = f"/block/{block_hash[::-1].hex()}/raw"
         raw = self._http.get(path)
         if raw is None:
-            raise NodeUnreachable(f"{self._http.url}{path}: not found, though it is in the best chain")
-        if len(raw) <= HEADER_SIZE or hash256(raw[:HEADER_SIZE]) != block_hash[::-1]:
+            return None
+        header = raw[:HEADER_SIZE]
+        if len(raw) <= HEADER_SIZE or hash256(header) != block_hash:
             raise self._false(path, "a block with another hash")
         transactions = parse_block(raw)
-        if merkle_root([tx.txid for tx in transactions]) != raw[36:68]:
-            raise self._false(path, "a block with another merkle root than its header")
-        return Block(height, block_hash[::-1], previous_hash(raw), transactions)
+        if found := flaw(header, transactions, height, self.network):
+            raise self._false(path, found)
+        return Block(height, block_hash, previous_hash(raw), transactions)
 
     def output(self, outpoint: OutPoint) -> Utxo | None:
         """The output, where it is confirmed and unspent in the best chain (mempool spends ignored)."""
-        found = self._confirmed(outpoint.txid)
-        if found is None or outpoint.vout >= len(found[0].outputs):
+        status, tx = self._status(outpoint.txid), self._transaction(outpoint.txid)
+        if status is None or status.get("confirmed") is not True or tx is None or outpoint.vout >= len(tx.outputs):
             return None
         spend = self._outspend(outpoint)
         if spend.get("spent") is True and _is_confirmed(spend):
             return None
-        return _utxo(outpoint, *found)
+        return _utxo(outpoint, tx, self._int(status.get("block_height"), "/tx/…/status"))
 
     def scan(self, script_pubkey: bytes) -> list[Utxo]:
         """Every confirmed unspent output with this script, oldest first; those spent in the mempool are left out."""
@@ -178,18 +205,28 @@ class EsploraNode:
         return sorted(found, key=lambda utxo: (utxo.height, utxo.outpoint))
 
     def find(self, txid: bytes) -> tuple[Transaction, int] | None:
-        """A confirmed transaction and its height."""
-        return self._confirmed(txid)
+        """A confirmed transaction and its height, from a checked block."""
+        for _ in range(TRIES):
+            status = self._status(txid)
+            if status is None or status.get("confirmed") is not True:
+                return None
+            if (found := self._from_block(txid, status)) is not None:
+                return found
+        raise NodeUnreachable(f"{self._http.url}: its transactions are in blocks that it does not have")
 
     def spender(self, outpoint: OutPoint) -> tuple[Transaction, int] | None:
-        """The confirmed transaction that spends an output, and its height."""
-        spend = self._outspend(outpoint)
-        if spend.get("spent") is not True or not _is_confirmed(spend):
-            return None
-        found = self._confirmed(self._hash(str(spend.get("txid")))[::-1])
-        if found is not None and all(txin.outpoint != outpoint for txin in found[0].inputs):
-            raise self._false(f"/tx/…/outspend/{outpoint.vout}", "a transaction that does not spend the output")
-        return found
+        """The confirmed transaction that spends an output, and its height, from a checked block."""
+        for _ in range(TRIES):
+            spend = self._outspend(outpoint)
+            if spend.get("spent") is not True or not _is_confirmed(spend):
+                return None
+            found = self.find(self._hash(str(spend.get("txid")))[::-1])
+            if found is None:
+                continue  # a reorganisation between the two questions
+            if all(txin.outpoint != outpoint for txin in found[0].inputs):
+                raise self._false(f"/tx/…/outspend/{outpoint.vout}", "a transaction that does not spend the output")
+            return found
+        raise NodeUnreachable(f"{self._http.url}: outputs are spent by transactions that it does not have")
 
     def in_mempool(self, txid: bytes) -> bool:
         """Does the transaction wait in the mempool?"""
@@ -269,12 +306,21 @@ class EsploraNode:
             errors = {str(one.get("error")) for one in found if isinstance(one, dict)}
             raise NodeRejected("; ".join([str(answer.get("package_msg")), *sorted(errors - {"None"})]))
 
-    def _confirmed(self, txid: bytes) -> tuple[Transaction, int] | None:
-        status = self._status(txid)
-        if status is None or status.get("confirmed") is not True:
-            return None
-        tx = self._transaction(txid)
-        return None if tx is None else (tx, self._int(status.get("block_height"), "/tx/…/status"))
+    def _from_block(self, txid: bytes, status: Mapping[str, Any]) -> tuple[Transaction, int] | None:
+        """The transaction, witnesses and all, from the block that its status names; None where that one is gone."""
+        height = self._int(status.get("block_height"), "/tx/…/status")
+        block_hash = self._hash(str(status.get("block_hash")))[::-1]
+        if (block_hash, txid) not in self._kept:
+            block = self._block(block_hash, height)
+            if block is None:
+                return None
+            found = next((tx for tx in block.transactions if tx.txid == txid), None)
+            if found is None:
+                raise self._false("/tx/…/status", "a block that does not have the transaction")
+            while len(self._kept) >= MAX_KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[block_hash, txid] = found
+        return self._kept[block_hash, txid], height
 
     def _status(self, txid: bytes) -> dict[str, Any] | None:
         path = f"/tx/{txid[::-1].hex()}/status"
