@@ -55,6 +55,7 @@ class App:
     passphrase: str | None = field(repr=False)
     fees: FeeOptions = field(default_factory=FeeOptions)
     esplora: str = ""
+    start_height: int | None = None
 
     @property
     def home(self) -> Path:
@@ -85,7 +86,8 @@ class App:
         from bitvm_bridge.chain.bitcoind import BitcoindNode
         from bitvm_bridge.chain.rpc import from_options
 
-        return BitcoindNode(from_options(self.network, **self.rpc.given()), self.network)
+        connection = from_options(self.network, **self.rpc.given())
+        return BitcoindNode(connection, self.network, start_height=self.start_height)
 
     @contextmanager
     def store(self) -> Iterator[Store]:

@@ -95,6 +95,12 @@ def _usage_is_one_line(json: bool) -> Iterator[None]:
 )
 @click.option("--rpccookiefile", type=click.Path(path_type=Path), metavar="FILE", help="RPC cookie [bitcoind's own].")
 @click.option("--rpcwallet", metavar="NAME", help="bitcoind wallet to address.")
+@click.option(
+    "--start-height",
+    type=click.IntRange(1),
+    metavar="HEIGHT",
+    help="Look for transactions in bitcoind's blocks from here on [regtest: all; else the last 10,000].",
+)
 @click.option("--esplora", default="", metavar="URL", help="An Esplora server instead of a node of your own.")
 @click.option(
     "--cachedir",
@@ -148,6 +154,7 @@ def _app(
     fee_source: str,
     max_fee_rate: float,
     fee_margin: float,
+    start_height: int | None,
     **rpc: Any,
 ) -> App:
     if network and shortcut and network != shortcut:
@@ -158,14 +165,17 @@ def _app(
         raise BadInput("--esplora", esplora, "used without --node and --rpc…")
     kind = node_kind or (BITCOIND if connection.given() or chosen is not Network.REGTEST else EMBEDDED)
     kind = ESPLORA if esplora else kind
+    if start_height is not None and kind != BITCOIND:
+        raise BadInput("--start-height", start_height, "used with bitcoind, the one that is searched block by block")
     if kind == EMBEDDED and chosen is not Network.REGTEST:
         raise BadInput("--node", kind, f"bitcoind on {chosen}: the embedded chain is regtest only")
     if insecure_plain_keys and chosen is not Network.REGTEST:
         raise BadInput("--insecure-plain-keys", chosen, "used on regtest only")
     home = datadir or user_data_path("bitvm-bridge")
     fee_options = FeeOptions(fee_source, max_fee_rate, fee_margin)
+    passphrase = _passphrase(passphrase_file)
     return App(
-        chosen, home, kind, connection, json, insecure_plain_keys, _passphrase(passphrase_file), fee_options, esplora
+        chosen, home, kind, connection, json, insecure_plain_keys, passphrase, fee_options, esplora, start_height
     )
 
 

@@ -21,6 +21,7 @@ ANY_FEE_RATE: Final = 0
 """`maxfeerate` that switches off the RPC's own guard; fees are checked where transactions are built."""
 _SAT: Final = Decimal(10**8)
 _FEE_TOO_LOW: Final = ("min relay fee not met", "mempool min fee not met")
+_PRUNED: Final = "Block not available (pruned data)"
 _SCANNING: Final = "Scan already in progress"
 _POLL: Final = 0.1
 """seconds between two questions whether the node is free."""
@@ -36,7 +37,7 @@ class _BlockIndex:
 
 
 class BitcoindNode:
-    """A running node. It needs no wallet and no index."""
+    """A running node. It needs no wallet and no index, and may be pruned below the blocks that are asked for."""
 
     name = "bitcoind"
 
@@ -44,7 +45,7 @@ class BitcoindNode:
         """Asks the node for its chain. Raises NodeUnreachable for no answer, another network or an unfinished sync.
 
         `find` and `spender` walk blocks from the tip down to `start_height` (default: the first block on regtest,
-        LOOK_BACK blocks elsewhere).
+        LOOK_BACK blocks elsewhere). They raise NodeUnreachable where a pruned node no longer has one of these.
         """
         self.network = network
         self._rpc = connection
@@ -70,7 +71,7 @@ class BitcoindNode:
     def block(self, height: int) -> Block:
         """The block of the best chain at `height`. Raises NodeRejected above the tip."""
         block_hash = self._rpc.call("getblockhash", height)
-        raw = self._raw_block(block_hash)
+        raw = self._raw_block(block_hash, height)
         return Block(height, bytes.fromhex(block_hash)[::-1], previous_hash(raw), parse_block(raw))
 
     def output(self, outpoint: OutPoint) -> Utxo | None:
@@ -114,7 +115,7 @@ class BitcoindNode:
         """A confirmed transaction and its height."""
         for height, block_hash, index in self._walk():
             if (place := index.places.get(txid)) is not None:
-                return self._transaction(block_hash, place), height
+                return self._transaction(block_hash, height, place), height
         return None
 
     def spender(self, outpoint: OutPoint) -> tuple[Transaction, int] | None:
@@ -123,7 +124,7 @@ class BitcoindNode:
             return None
         for height, block_hash, index in self._walk():
             if (place := index.spends.get(outpoint)) is not None:
-                return self._transaction(block_hash, place), height
+                return self._transaction(block_hash, height, place), height
         return None
 
     def in_mempool(self, txid: bytes) -> bool:
@@ -209,7 +210,7 @@ class BitcoindNode:
         block_hash, tip = info["bestblockhash"], info["blocks"]
         for height in range(tip, self._lowest(tip) - 1, -1):
             if block_hash not in self._index:
-                self._index[block_hash] = _index(self._raw_block(block_hash))
+                self._index[block_hash] = _index(self._raw_block(block_hash, height))
             index = self._index[block_hash]
             yield height, block_hash, index
             block_hash = index.previous
@@ -219,11 +220,19 @@ class BitcoindNode:
             return self._start_height
         return 1 if self.network is Network.REGTEST else max(1, tip - LOOK_BACK)
 
-    def _transaction(self, block_hash: str, place: int) -> Transaction:
-        return parse_block(self._raw_block(block_hash))[place]
+    def _transaction(self, block_hash: str, height: int, place: int) -> Transaction:
+        return parse_block(self._raw_block(block_hash, height))[place]
 
-    def _raw_block(self, block_hash: str) -> bytes:
-        return bytes.fromhex(self._rpc.call("getblock", block_hash, 0, timeout=LONG_CALL_TIMEOUT))
+    def _raw_block(self, block_hash: str, height: int) -> bytes:
+        try:
+            return bytes.fromhex(self._rpc.call("getblock", block_hash, 0, timeout=LONG_CALL_TIMEOUT))
+        except RpcRefused as error:
+            if not str(error).startswith(_PRUNED):
+                raise
+        raise NodeUnreachable(
+            f"{self._rpc.url}: the node is pruned and no longer has block {height:,}; "
+            "ask one that keeps its blocks, or search from a later block with --start-height"
+        )
 
 
 def _index(raw: bytes) -> _BlockIndex:
