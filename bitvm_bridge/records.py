@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from bitvm_bridge.chain.node import Node
+from bitvm_bridge.chain.node import Node, Utxo
 from bitvm_bridge.documents import Document, decode, encode, from_hex
 from bitvm_bridge.errors import BadInput, BridgeError
 from bitvm_bridge.graph import Graph
@@ -65,6 +65,16 @@ def reserved_for_others(store: Store, owner: bytes, name: str) -> frozenset[OutP
     """The coins that this transaction must leave alone."""
     own = purpose(owner, name)
     return frozenset(coin for coin, other in store.reserved_coins().items() if other != own)
+
+
+def set_aside(store: Store, coins: Sequence[Utxo], purpose: str) -> Utxo | None:
+    """The first of these coins that serves nothing yet, from now on set aside for this; None where all serve."""
+    with store.transaction():
+        reserved = store.reserved_coins()
+        chosen = next((coin for coin in coins if coin.outpoint not in reserved), None)
+        if chosen is not None:
+            store.reserve_coin(chosen.outpoint, purpose)
+    return chosen
 
 
 def keep(store: Store, owner: bytes, prepared: Prepared, *, sent: bool) -> None:

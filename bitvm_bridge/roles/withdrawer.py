@@ -38,7 +38,7 @@ class Withdrawal:
     signature: bytes
 
     def __post_init__(self) -> None:
-        _check_amount(self.amount)
+        check_amount(self.amount)
         output_key = self.spent.script_pubkey[2:]
         if len(self.spent.script_pubkey) != 34 or self.spent.script_pubkey[:2] != b"\x51\x20":
             raise BadInput("withdrawal coin", self.spent.script_pubkey, "a P2TR output")
@@ -88,7 +88,7 @@ class Withdrawal:
 
 def request(key: SecretKey, coin: Utxo, amount: int, script_pubkey: bytes) -> Withdrawal:
     """Sign a coin of the withdrawer's wallet over to whoever pays `amount` (sat) more than it to a script."""
-    _check_amount(amount)
+    check_amount(amount)
     payout = TxOut(amount + coin.output.amount, script_pubkey)
     signature = key.sign_key_path(_digest(coin.outpoint, coin.output, payout))
     return Withdrawal(coin.outpoint, coin.output, payout, signature)
@@ -96,7 +96,7 @@ def request(key: SecretKey, coin: Utxo, amount: int, script_pubkey: bytes) -> Wi
 
 def question(key: ExternalKey, coin: Utxo, amount: int, script_pubkey: bytes) -> Psbt:
     """The same for a key that another wallet holds: once that has signed, it is the half that an operator takes."""
-    _check_amount(amount)
+    check_amount(amount)
     half = _half(coin.outpoint, TxOut(amount + coin.output.amount, script_pubkey))
     room = SigHash.SINGLE_ANYONECANPAY.append_to(
         key.sign_key_path(_digest(coin.outpoint, coin.output, half.outputs[0]))
@@ -104,7 +104,8 @@ def question(key: ExternalKey, coin: Utxo, amount: int, script_pubkey: bytes) ->
     return external.ask(Funded(half.with_witness(0, (room,)), (coin.output,)), [key])
 
 
-def _check_amount(amount: int) -> None:
+def check_amount(amount: int) -> None:
+    """Raises BadInput for what nobody can be paid."""
     if not DUST <= amount <= MAX_MONEY:
         raise BadInput("withdrawal amount", amount, f"from {DUST} to {MAX_MONEY:,} sat")
 

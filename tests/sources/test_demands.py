@@ -11,6 +11,7 @@ import pytest
 
 from bitvm_bridge.errors import BridgeError, NodeUnreachable
 from bitvm_bridge.params import Network
+from bitvm_bridge.roles.withdrawer import Withdrawal
 from bitvm_bridge.setup import InstanceSetup
 from bitvm_bridge.sources import demands as module
 from bitvm_bridge.sources.demands import RequestedPegOuts
@@ -149,6 +150,11 @@ def ask(bridge: Bridge, amount: int = AMOUNT, *options: str) -> Path:
     return psbt
 
 
+def coin_of(psbt: Path) -> tuple[str, str]:
+    """The option that signs the same coin again."""
+    return "--coin", str(Withdrawal.from_psbt(psbt.read_text()).coin)
+
+
 def tell(bridge: Bridge, psbt: Path) -> None:
     with requests(bridge).open("a") as file:
         file.write(bridge.run("withdrawer", "order", "--psbt", str(psbt), "--id", "ab" * 32).stdout)
@@ -196,8 +202,11 @@ def test_what_was_not_asked_for_is_challenged_in_time(played: tuple[Bridge, str]
         tell(bridge, told)
     psbt, words = {
         "to itself": (ask(bridge, AMOUNT, "--to", operator), "was not asked for"),
-        "less": (ask(bridge, LESS), f"pays {LESS:,} sat, and {AMOUNT:,} were asked for"),
-        "another script": (ask(bridge, AMOUNT, "--to", operator), "pays another script than was asked for"),
+        "less": (ask(bridge, LESS, *coin_of(told)), f"pays {LESS:,} sat, and {AMOUNT:,} were asked for"),
+        "another script": (
+            ask(bridge, AMOUNT, "--to", operator, *coin_of(told)),
+            "pays another script than was asked for",
+        ),
     }[lie]
     height = claim(bridge, instance, psbt)
     for _ in range(2):
