@@ -78,11 +78,13 @@ class ContractInfo:
 class ContractOutcome:
     """One way to settle: the offerer's payout in sat, and for each oracle that takes part its index and what it signs.
 
-    That is an outcome, or the first digits of a number; the index counts the announcements of all parts.
+    That is an outcome, or the first digits of a number; the index counts the announcements of all parts. `part` says
+    whose outcome it is: in the vector files of dlcspecs, closing transactions of later parts have lock time 0.
     """
 
     payout: int
     oracles: tuple[tuple[int, tuple[str, ...]], ...]
+    part: int = 0
 
     def point(self, announcements: Sequence[Announcement], hashing: Hashing) -> bytes:
         """The anticipation point (33 bytes): adaptor signatures for this outcome are made for it."""
@@ -114,9 +116,9 @@ def contract_outcomes(infos: Sequence[ContractInfo], collateral: int) -> tuple[C
         raise BadInput("collateral", collateral, f"1 to {MAX_MONEY:,} sat")
     found: list[ContractOutcome] = []
     first = 0
-    for info in infos:
+    for part, info in enumerate(infos):
         for payout, oracles in _outcomes(info, collateral):
-            found.append(ContractOutcome(payout, tuple((first + index, signed) for index, signed in oracles)))
+            found.append(ContractOutcome(payout, tuple((first + index, signed) for index, signed in oracles), part))
             if len(found) > MAX_OUTCOMES:
                 raise BadInput("contract", f"over {MAX_OUTCOMES:,} outcomes", "one that can be signed: round more")
         first += len(info.announcements)

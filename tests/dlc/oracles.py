@@ -10,7 +10,7 @@ from bitvm_bridge.keys import SecretKey
 from tests.vectors import vectors_dir
 
 KEY: Final = SecretKey(bytes(range(1, 33)))
-MATURITY: Final = 1_800_000_000
+MATURITY: Final = 1_700_000_000
 WEATHER: Final = EnumEvent(("sun", "rain", "snow"))
 CONTRACT_FILES: Final = (
     "enum_single_oracle_test.json",

@@ -115,7 +115,8 @@ def test_a_disjoint_union_counts_its_oracles_through() -> None:
         [5, 6, 7, 8, 9]
     ] * 14
     assert outcomes[4].oracles[0] == (5, ("0",) * 10)
-    assert outcomes[-1] == ContractOutcome(2 * 10**8, tuple((index, ("1",)) for index in range(5, 10)))
+    assert outcomes[-1] == ContractOutcome(2 * 10**8, tuple((index, ("1",)) for index in range(5, 10)), 1)
+    assert [outcome.part for outcome in outcomes] == [0] * 4 + [1] * 14
 
 
 # Enumerations.
