@@ -172,3 +172,15 @@ def test_more_oracles_mean_more_choices() -> None:
         digits = [8] * count
         for main, expected in (("01000001", 2 ** (count - 1)), ("01001000", 1), ("01", 2**count - 1)):
             assert len(list(agreement.near(prefix(main), digits, count, Difference(4, 2, True)))) == expected
+
+
+def test_the_order_is_that_of_the_public_implementation() -> None:
+    """Its own test: of 13 and 12 digits, both saying 102, adaptor signature 22 settles, by 7 and 6 digits."""
+    found = [
+        item
+        for start, end in ((0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (5, 1023))
+        for each in covering(start, end, 2, 12)
+        for item in agreement.near(each, [13, 12], 2, Difference(2, 1, True))
+    ]
+    assert matches(found, (0, 1), (102, 102), [13, 12]) == [found[22]]
+    assert texts([found[22]]) == [((0, "0000001"), (1, "000001"))]
