@@ -1,5 +1,9 @@
 """Announcements, attestations, and the points that anticipate them."""
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +22,7 @@ from bitvm_bridge.params import Network
 from bitvm_bridge.store import Store
 from tests.dlc import oracles
 from tests.dlc.oracles import MATURITY, WEATHER, announced, attested, nonces
+from tests.vectors import ROOT
 
 DIGITS = DigitEvent(10, False, "usd", 0, 3)
 
@@ -279,3 +284,35 @@ def test_secrets_do_not_show_themselves(store: Store) -> None:
     attestation = notary.attest(store, "olivia", announcement, ["rain"])
     assert attestation.secret(1).reveal().hex() not in repr(attestation.secret(1))
     assert store.seed(Role.ORACLE, "olivia").oracle_key() != store.seed(Role.ORACLE, "olivia").wallet_key()
+
+
+DYING = """
+import os, sys
+from pathlib import Path
+from bitvm_bridge import secp
+from bitvm_bridge.dlc import notary
+from bitvm_bridge.dlc.oracle import EnumEvent
+from bitvm_bridge.keys import Role, Seed
+from bitvm_bridge.params import Network
+from bitvm_bridge.store import Store
+store = Store.open(Path(sys.argv[1]), Network.REGTEST, insecure_plain_keys=True)
+store.add_seed("olivia", Seed(Role.ORACLE, bytes(32)))
+announcement = notary.announce(store, "olivia", EnumEvent(("sun", "rain")), "weather", 0)
+print(announcement.nonces[0].hex(), flush=True)
+secp.sign_with_nonce = lambda *_: os.kill(os.getpid(), 9)
+notary.attest(store, "olivia", announcement, ["sun"])
+"""
+
+
+def test_an_oracle_killed_as_it_signs_stays_bound(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", DYING, str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    died = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert died.returncode == -signal.SIGKILL
+    nonce = bytes.fromhex(died.stdout.strip())
+    opened = Store.open(tmp_path, Network.REGTEST)
+    key = opened.seed(Role.ORACLE, "olivia").oracle_key().xonly
+    with pytest.raises(BridgeError, match="never signs twice"):
+        opened.bind_oracle_nonces(key, {nonce: Hashing.TAGGED.outcome("rain")})
+    opened.bind_oracle_nonces(key, {nonce: Hashing.TAGGED.outcome("sun")})
+    opened.close()
