@@ -18,16 +18,13 @@ from bitvm_bridge.dlc.classic.messages import (
     SIGN,
     DisjointContract,
     DisjointNegotiation,
-    HyperbolaPiece,
     MessageType,
-    NumericPayouts,
-    PayoutPiece,
-    PayoutPoint,
-    RoundingInterval,
     SeveralOracles,
     SingleContract,
     SingleNegotiation,
 )
+from bitvm_bridge.dlc.curves import Hyperbola, PayoutFunction, PayoutPoint, RoundingIntervals
+from bitvm_bridge.dlc.payouts import NumericPayouts
 from bitvm_bridge.errors import BadInput, BridgeError
 from bitvm_bridge.transaction import Malformed
 from tests.dlc import specs
@@ -74,10 +71,9 @@ def test_a_public_hyperbola() -> None:
     numeric = PAYOUTS.read(reader)
     reader.finish()
     a, b, c, d = map(Fraction, (5, -1, 0, 1))
-    curve = HyperbolaPiece(True, Fraction(50), Fraction(50), a, b, c, d)
-    assert numeric == NumericPayouts(
-        10, (PayoutPiece(PayoutPoint(0, 0), curve),), PayoutPoint(1023, 0), (RoundingInterval(0, 1),)
-    )
+    ends = PayoutPoint(0, 0), PayoutPoint(1023, 0)
+    curve = Hyperbola(*ends, True, Fraction(50), Fraction(50), a, b, c, d)
+    assert numeric == NumericPayouts(10, PayoutFunction((curve,)), RoundingIntervals(((0, 1),)))
     assert PAYOUTS.write(numeric) == HYPERBOLA
     shown: Any = PAYOUTS.show(numeric)
     function = shown["numericOutcomeContractDescriptor"]["payoutFunction"]
@@ -103,10 +99,10 @@ def test_no_decimal(junk: object) -> None:
 
 def test_negotiation_of_both_kinds() -> None:
     accept = ACCEPT.decode(serialized("accept"))
-    single = SingleNegotiation((RoundingInterval(0, 1), RoundingInterval(1 << 40, 25)))
+    single = SingleNegotiation(RoundingIntervals(((0, 1), (1 << 40, 25))))
     for fields, tail in (
         (single, "0100" + "02" + "00" * 15 + "01" + (1 << 40).to_bytes(8).hex() + (25).to_bytes(8).hex()),
-        (DisjointNegotiation((single, SingleNegotiation(()))), None),
+        (DisjointNegotiation((single, SingleNegotiation(RoundingIntervals()))), None),
     ):
         changed = type(accept)(**{**vars(accept), "negotiation": fields})
         raw = ACCEPT.encode(changed)

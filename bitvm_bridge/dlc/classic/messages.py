@@ -11,6 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 
 from bitvm_bridge import secp
+from bitvm_bridge.dlc.agreement import Difference
 from bitvm_bridge.dlc.classic import adaptor
 from bitvm_bridge.dlc.classic.transactions import FundingInput, Party
 from bitvm_bridge.dlc.classic.wire import (
@@ -38,6 +39,7 @@ from bitvm_bridge.dlc.classic.wire import (
     Wrapped,
     read_extensions,
 )
+from bitvm_bridge.dlc.curves import Hyperbola, PayoutFunction, PayoutPoint, Piece, Polynomial, RoundingIntervals
 from bitvm_bridge.dlc.oracle import (
     ANNOUNCEMENT_TYPE,
     DIGIT_EVENT_TYPE,
@@ -48,6 +50,7 @@ from bitvm_bridge.dlc.oracle import (
     EnumEvent,
     Event,
 )
+from bitvm_bridge.dlc.payouts import ContractInfo, EnumeratedPayouts, NumericPayouts, Payouts
 from bitvm_bridge.documents import encode
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.transaction import Malformed
@@ -55,68 +58,6 @@ from bitvm_bridge.transaction import Malformed
 PROTOCOL_VERSION: Final = 1
 MAX_MESSAGE: Final = 1 << 26
 """bytes of the longest message that is read: about 400,000 adaptor signatures."""
-
-
-@dataclass(frozen=True)
-class EnumPayouts:
-    """What the offerer gets (sat) for each outcome of an enumerated event, in order."""
-
-    payouts: tuple[tuple[str, int], ...]
-
-
-@dataclass(frozen=True)
-class PayoutPoint:
-    """A point of a payout curve: outcome, sat to the offerer and 16 bits of a fraction of a sat."""
-
-    outcome: int
-    payout: int
-    extra_precision: int = 0
-
-
-@dataclass(frozen=True)
-class PolynomialPiece:
-    """The polynomial through two endpoints and the points between them."""
-
-    points: tuple[PayoutPoint, ...] = ()
-
-
-@dataclass(frozen=True)
-class HyperbolaPiece:
-    """A piece of a hyperbola (dlcspecs PayoutCurve.md), which names its parameters so."""
-
-    use_positive_piece: bool
-    translate_outcome: Fraction
-    translate_payout: Fraction
-    a: Fraction
-    b: Fraction
-    c: Fraction
-    d: Fraction
-
-
-@dataclass(frozen=True)
-class PayoutPiece:
-    """Where a piece begins, and how it goes on from there to where the next begins."""
-
-    start: PayoutPoint
-    curve: PolynomialPiece | HyperbolaPiece
-
-
-@dataclass(frozen=True)
-class RoundingInterval:
-    """From this outcome on, payouts are rounded to multiples of so many sat."""
-
-    begin: int
-    modulus: int
-
-
-@dataclass(frozen=True)
-class NumericPayouts:
-    """A payout curve over outcomes of so many digits."""
-
-    digits: int
-    pieces: tuple[PayoutPiece, ...]
-    end: PayoutPoint
-    rounding: tuple[RoundingInterval, ...]
 
 
 @dataclass(frozen=True)
@@ -135,14 +76,9 @@ class SingleOracle:
         """One."""
         return 1
 
-
-@dataclass(frozen=True)
-class Difference:
-    """How far numeric oracles may lie apart, as exponents of 2."""
-
-    max_error_exponent: int
-    min_fail_exponent: int
-    maximize_coverage: bool
+    @property
+    def difference(self) -> None:
+        """It agrees with itself."""
 
 
 @dataclass(frozen=True)
@@ -158,8 +94,14 @@ class SeveralOracles:
 class ContractEvent:
     """Payouts, and the oracles that decide between them."""
 
-    payouts: EnumPayouts | NumericPayouts
+    payouts: Payouts
     oracles: SingleOracle | SeveralOracles
+
+    @property
+    def info(self) -> ContractInfo:
+        """As outcomes are counted from it. Raises BadInput for an impossible threshold or an oracle counted twice."""
+        oracles = self.oracles
+        return ContractInfo(self.payouts, oracles.announcements, oracles.threshold, oracles.difference)
 
 
 @dataclass(frozen=True)
@@ -183,14 +125,14 @@ class DisjointContract:
     events: tuple[ContractEvent, ...]
 
 
-ContractInfo = SingleContract | DisjointContract
+Contract = SingleContract | DisjointContract
 
 
 @dataclass(frozen=True)
 class SingleNegotiation:
     """How coarsely the accepter lets payouts be rounded."""
 
-    rounding: tuple[RoundingInterval, ...]
+    rounding: RoundingIntervals
 
 
 @dataclass(frozen=True)
@@ -208,7 +150,7 @@ class Offer:
     contract_flags: int
     chain_hash: bytes
     temporary_id: bytes
-    contract: ContractInfo
+    contract: Contract
     party: Party
     fund_serial_id: int
     fee_rate: int
@@ -327,8 +269,8 @@ ANNOUNCEMENT: Final[Codec[Announcement]] = Sealed(
 _DIFFERENCE: Final = Record(
     Difference,
     (
-        ("maxErrorExp", "max_error_exponent", U16),
-        ("minFailExp", "min_fail_exponent", U16),
+        ("maxErrorExp", "max_error_exp", U16),
+        ("minFailExp", "min_fail_exp", U16),
         ("maximizeCoverage", "maximize_coverage", FLAG),
     ),
 )
@@ -365,7 +307,7 @@ _ENUM_PAYOUTS: Final = Wrapped(
     "payouts",
     Mapped(
         Vector(Record(_EnumPayout, (("outcome", "outcome", TEXT), ("localPayout", "payout", U64)))),
-        lambda rows: EnumPayouts(tuple((row.outcome, row.payout) for row in rows)),
+        lambda rows: EnumeratedPayouts(tuple((row.outcome, row.payout) for row in rows)),
         lambda value: tuple(_EnumPayout(*row) for row in value.payouts),
     ),
 )
@@ -377,22 +319,79 @@ _PAYOUT_POINT: Final = Record(
         ("extraPrecision", "extra_precision", U16),
     ),
 )
+
+
+@dataclass(frozen=True)
+class _PolynomialFields:
+    """The points between the ends; a piece's ends are written once, as where it begins and where the next one does."""
+
+    points: tuple[PayoutPoint, ...]
+
+    def between(self, left: PayoutPoint, right: PayoutPoint) -> Piece:
+        return Polynomial((left, *self.points, right))
+
+
+@dataclass(frozen=True)
+class _HyperbolaFields:
+    """The parameters, by the names of dlcspecs PayoutCurve.md."""
+
+    positive: bool
+    translate_outcome: Fraction
+    translate_payout: Fraction
+    a: Fraction
+    b: Fraction
+    c: Fraction
+    d: Fraction
+
+    def between(self, left: PayoutPoint, right: PayoutPoint) -> Piece:
+        return Hyperbola(left, right, **vars(self))
+
+
+@dataclass(frozen=True)
+class _PieceFields:
+    start: PayoutPoint
+    curve: _PolynomialFields | _HyperbolaFields
+
+
+@dataclass(frozen=True)
+class _FunctionFields:
+    pieces: tuple[_PieceFields, ...]
+    end: PayoutPoint
+
+    def make(self) -> PayoutFunction:
+        ends = [piece.start for piece in self.pieces[1:]] + [self.end]
+        pieces = zip(self.pieces, ends, strict=False)
+        return PayoutFunction(tuple(piece.curve.between(piece.start, end) for piece, end in pieces))
+
+
+def _function_fields(function: PayoutFunction) -> _FunctionFields:
+    pieces = tuple(_PieceFields(piece.left, _curve_fields(piece)) for piece in function.pieces)
+    return _FunctionFields(pieces, function.pieces[-1].right)
+
+
+def _curve_fields(piece: Piece) -> _PolynomialFields | _HyperbolaFields:
+    if isinstance(piece, Polynomial):
+        return _PolynomialFields(piece.points[1:-1])
+    names = _HyperbolaFields.__dataclass_fields__
+    return _HyperbolaFields(**{name: getattr(piece, name) for name in names})
+
+
 _CURVE: Final = Union(
     (
         Variant(
             0,
             "polynomialPayoutCurvePiece",
-            PolynomialPiece,
-            Record(PolynomialPiece, (("payoutPoints", "points", Vector(_PAYOUT_POINT)),)),
+            _PolynomialFields,
+            Record(_PolynomialFields, (("payoutPoints", "points", Vector(_PAYOUT_POINT)),)),
         ),
         Variant(
             1,
             "hyperbolaPayoutCurvePiece",
-            HyperbolaPiece,
+            _HyperbolaFields,
             Record(
-                HyperbolaPiece,
+                _HyperbolaFields,
                 (
-                    ("usePositivePiece", "use_positive_piece", FLAG),
+                    ("usePositivePiece", "positive", FLAG),
                     ("translateOutcome", "translate_outcome", DECIMAL),
                     ("translatePayout", "translate_payout", DECIMAL),
                     *((name, name, DECIMAL) for name in "abcd"),
@@ -401,48 +400,42 @@ _CURVE: Final = Union(
         ),
     )
 )
-_ROUNDING: Final = Wrapped(
+
+
+@dataclass(frozen=True)
+class _Interval:
+    begin: int
+    modulus: int
+
+
+_ROUNDING: Final[Codec[RoundingIntervals]] = Wrapped(
     "intervals",
-    Vector(Record(RoundingInterval, (("beginInterval", "begin", U64), ("roundingMod", "modulus", U64)))),
-)
-
-
-@dataclass(frozen=True)
-class _PayoutFunction:
-    pieces: tuple[PayoutPiece, ...]
-    end: PayoutPoint
-
-
-@dataclass(frozen=True)
-class _NumericFields:
-    digits: int
-    function: _PayoutFunction
-    rounding: tuple[RoundingInterval, ...]
-
-
-_PIECE: Final = Record(PayoutPiece, (("endPoint", "start", _PAYOUT_POINT), ("payoutCurvePiece", "curve", _CURVE)))
-_NUMERIC_PAYOUTS: Final = Mapped(
-    Record(
-        _NumericFields,
-        (
-            ("numDigits", "digits", U16),
-            (
-                "payoutFunction",
-                "function",
-                Record(
-                    _PayoutFunction,
-                    (("payoutFunctionPieces", "pieces", Vector(_PIECE)), ("lastEndpoint", "end", _PAYOUT_POINT)),
-                ),
-            ),
-            ("roundingIntervals", "rounding", _ROUNDING),
-        ),
+    Mapped(
+        Vector(Record(_Interval, (("beginInterval", "begin", U64), ("roundingMod", "modulus", U64)))),
+        lambda rows: RoundingIntervals(tuple((row.begin, row.modulus) for row in rows)),
+        lambda value: tuple(_Interval(*row) for row in value.intervals),
     ),
-    lambda value: NumericPayouts(value.digits, value.function.pieces, value.function.end, value.rounding),
-    lambda value: _NumericFields(value.digits, _PayoutFunction(value.pieces, value.end), value.rounding),
+)
+_PIECE: Final = Record(_PieceFields, (("endPoint", "start", _PAYOUT_POINT), ("payoutCurvePiece", "curve", _CURVE)))
+_FUNCTION: Final[Codec[PayoutFunction]] = Mapped(
+    Record(
+        _FunctionFields,
+        (("payoutFunctionPieces", "pieces", Vector(_PIECE)), ("lastEndpoint", "end", _PAYOUT_POINT)),
+    ),
+    _FunctionFields.make,
+    _function_fields,
+)
+_NUMERIC_PAYOUTS: Final = Record(
+    NumericPayouts,
+    (
+        ("numDigits", "digits", U16),
+        ("payoutFunction", "function", _FUNCTION),
+        ("roundingIntervals", "rounding", _ROUNDING),
+    ),
 )
 PAYOUTS: Final = Union(
     (
-        Variant(0, "enumeratedContractDescriptor", EnumPayouts, _ENUM_PAYOUTS),
+        Variant(0, "enumeratedContractDescriptor", EnumeratedPayouts, _ENUM_PAYOUTS),
         Variant(1, "numericOutcomeContractDescriptor", NumericPayouts, _NUMERIC_PAYOUTS),
     )
 )

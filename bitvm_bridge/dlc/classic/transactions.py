@@ -140,10 +140,10 @@ class Terms:
         """Which output of the funding transaction is the contract's."""
         return self.funding.outputs.index(self.funding_output)
 
-    def cet(self, offerer_payout: int) -> Transaction:
+    def cet(self, offerer_payout: int, lock_time: int | None = None) -> Transaction:
         """The contract execution transaction that pays the offerer so many sat, unsigned; outputs by serial id.
 
-        Raises BadInput for more than there is.
+        `lock_time` defaults to that of the terms. Raises BadInput for more than there is.
         """
         if not 0 <= offerer_payout <= self.total_collateral:
             raise BadInput("payout", offerer_payout, f"from 0 to the collateral of {self.total_collateral:,} sat")
@@ -154,7 +154,8 @@ class Terms:
                 TxOut(self.total_collateral - offerer_payout, self.accepter.payout_script),
             ),
         ]
-        return self._closing((output for _, output in sorted(payouts, key=lambda each: each[0])), self.cet_lock_time)
+        ordered = (output for _, output in sorted(payouts, key=lambda each: each[0]))
+        return self._closing(ordered, self.cet_lock_time if lock_time is None else lock_time)
 
     @cached_property
     def refund(self) -> Transaction:
