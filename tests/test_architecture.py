@@ -48,6 +48,7 @@ MAY_SEE_UPPER = (
     "bitvm_bridge/chain",
     "bitvm_bridge/dashboard",
     "bitvm_bridge/dispute",
+    "bitvm_bridge/dlc/classic",
     "bitvm_bridge/exchange",
     "bitvm_bridge/roles",
     "bitvm_bridge/service",
