@@ -71,6 +71,10 @@ class SecretKey:
         """The same under the BIP86 output key: what spends the key's own wallet script."""
         return secp.sign(secp.tweak_secret_key(self._secret, tap_tweak(self.xonly)), message)
 
+    def sign_ecdsa(self, digest: bytes) -> bytes:
+        """ECDSA signature in DER of 32 bytes: what signs the blocks of a signet."""
+        return secp.ecdsa_der(secp.ecdsa_sign(self._secret, digest))
+
     def reveal(self) -> bytes:
         """The 32 secret bytes, for a MuSig2 session."""
         return self._secret

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import update_wrapper
 from pathlib import Path
-from typing import Any, Concatenate, Final, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, NoReturn, ParamSpec, TypeVar
 
 import click
 
@@ -17,6 +17,9 @@ from bitvm_bridge.errors import BadInput, BridgeError
 from bitvm_bridge.fees import FeeOptions
 from bitvm_bridge.params import Network
 from bitvm_bridge.store import Store
+
+if TYPE_CHECKING:
+    from bitvm_bridge.chain.rpc import Rpc
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -56,6 +59,7 @@ class App:
     fees: FeeOptions = field(default_factory=FeeOptions)
     esplora: str = ""
     start_height: int | None = None
+    signet_challenge: bytes | None = None
 
     @property
     def home(self) -> Path:
@@ -80,14 +84,22 @@ class App:
             except OSError as error:
                 raise BadInput("--datadir", self.datadir, f"a folder to write to ({error.strerror})") from None
         if self.node_kind == ESPLORA:
+            from bitvm_bridge.chain import signet
             from bitvm_bridge.chain.esplora import EsploraNode
 
-            return EsploraNode(self.esplora, self.network)
+            challenge = signet.PUBLIC if self.signet_challenge is None else self.signet_challenge
+            return EsploraNode(self.esplora, self.network, challenge=challenge)
         from bitvm_bridge.chain.bitcoind import BitcoindNode
+
+        return BitcoindNode(
+            self.connection(), self.network, start_height=self.start_height, challenge=self.signet_challenge
+        )
+
+    def connection(self) -> "Rpc":
+        """To bitcoind."""
         from bitvm_bridge.chain.rpc import from_options
 
-        connection = from_options(self.network, **self.rpc.given())
-        return BitcoindNode(connection, self.network, start_height=self.start_height)
+        return from_options(self.network, **self.rpc.given())
 
     @contextmanager
     def store(self) -> Iterator[Store]:

@@ -102,6 +102,11 @@ def _usage_is_one_line(json: bool) -> Iterator[None]:
     metavar="HEIGHT",
     help="Look for transactions in bitcoind's blocks from here on [regtest: all; else the last 10,000].",
 )
+@click.option(
+    "--signet-challenge",
+    metavar="HEX",
+    help="The signet is the one with this challenge [Esplora: the public one; bitcoind: its own].",
+)
 @click.option("--esplora", default="", metavar="URL", help="An Esplora server instead of a node of your own.")
 @click.option(
     "--cachedir",
@@ -156,6 +161,7 @@ def _app(
     max_fee_rate: float,
     fee_margin: float,
     start_height: int | None,
+    signet_challenge: str | None,
     **rpc: Any,
 ) -> App:
     if network and shortcut and network != shortcut:
@@ -173,11 +179,33 @@ def _app(
     if insecure_plain_keys and chosen is not Network.REGTEST:
         raise BadInput("--insecure-plain-keys", chosen, "used on regtest only")
     home = datadir or user_data_path("bitvm-bridge")
-    fee_options = FeeOptions(fee_source, max_fee_rate, fee_margin)
-    passphrase = _passphrase(passphrase_file)
     return App(
-        chosen, home, kind, connection, json, insecure_plain_keys, passphrase, fee_options, esplora, start_height
+        chosen,
+        home,
+        kind,
+        connection,
+        json,
+        insecure_plain_keys,
+        _passphrase(passphrase_file),
+        FeeOptions(fee_source, max_fee_rate, fee_margin),
+        esplora,
+        start_height,
+        _challenge(signet_challenge, chosen),
     )
+
+
+def _challenge(text: str | None, network: Network) -> bytes | None:
+    if text is None:
+        return None
+    if network is not Network.SIGNET:
+        raise BadInput("--signet-challenge", text, f"used on signet (this is {network})")
+    try:
+        challenge = bytes.fromhex(text)
+    except ValueError:
+        challenge = b""
+    if not challenge:
+        raise BadInput("--signet-challenge", text, "a script in hex")
+    return challenge
 
 
 def _passphrase(file: str | None) -> str | None:

@@ -31,17 +31,23 @@ def pytest_collection_finish() -> None:
 
 JUDGED = "spends judged by Core"
 """The property under which a test records how many there were in it."""
+GROUND = "blocks of signet ground"
+"""The same, for those that `fixtures/signet` does not have."""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """A line for each reason to skip, and one that says how many spends the tests of the leaves had Core judge."""
+    """A line for each reason to skip, one for the spends that the leaves' tests had Core judge, one for lost time."""
     skipped = Counter(report.longrepr[2] for report in terminalreporter.stats.get("skipped", ()))
     for reason, count in skipped.items():
         terminalreporter.write_line(f"{count:,} skipped: {reason.removeprefix('Skipped: ')}")
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ())]
-    counts = [value for report in reports for name, value in report.user_properties if name == JUDGED]
-    if counts:
-        terminalreporter.write_line(f"{sum(map(int, counts)):,} {JUDGED}, valid and attacked")
+    found = [entry for report in reports for entry in report.user_properties]
+    if counts := [int(value) for name, value in found if name == JUDGED]:
+        terminalreporter.write_line(f"{sum(counts):,} {JUDGED}, valid and attacked")
+    if ground := sum(int(value) for name, value in found if name == GROUND):
+        terminalreporter.write_line(
+            f"{ground:,} {GROUND}, which takes seconds each: `python -m tests.signet` records them"
+        )
 
 
 @pytest.fixture(scope="session")

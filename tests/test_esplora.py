@@ -190,6 +190,11 @@ TRANSACTION_LIES: dict[str, tuple[str, Callable[[bytes], Answer | None], str]] =
         lambda _: (200, json.dumps(CONFIRMED | {"block_hash": GENESIS[Network.REGTEST], "block_height": 0}).encode()),
         "a block that does not have the transaction",
     ),
+    "another genesis block": (
+        "/status",
+        lambda text: (200, json.dumps(json.loads(text) | {"block_height": 0}).encode()),
+        "another first block than the network's",
+    ),
     "no hash": (
         "/status",
         lambda _: (200, json.dumps(CONFIRMED | {"block_height": 5}).encode()),

@@ -41,8 +41,17 @@ class BitcoindNode:
 
     name = "bitcoind"
 
-    def __init__(self, connection: Rpc, network: Network, *, start_height: int | None = None) -> None:
+    def __init__(
+        self,
+        connection: Rpc,
+        network: Network,
+        *,
+        start_height: int | None = None,
+        challenge: bytes | None = None,
+    ) -> None:
         """Asks the node for its chain. Raises NodeUnreachable for no answer, another network or an unfinished sync.
+
+        All signets begin with the same block: one with another `challenge` is another network.
 
         `find` and `spender` walk blocks from the tip down to `start_height` (default: the first block on regtest,
         LOOK_BACK blocks elsewhere). They raise NodeUnreachable where a pruned node no longer has one of these.
@@ -52,15 +61,19 @@ class BitcoindNode:
         self._start_height = start_height
         self._index: dict[str, _BlockIndex] = {}
         try:
-            self._check_chain()
+            self._check_chain(challenge)
         except NodeUnreachable:
             connection.close()
             raise
 
-    def _check_chain(self) -> None:
+    def _check_chain(self, challenge: bytes | None) -> None:
         url, info = self._rpc.url, self._rpc.call("getblockchaininfo")
         if info["chain"] != str(self.network):
             raise NodeUnreachable(f"{url}: a node of {info['chain']}, not of {self.network}")
+        if challenge is not None and info.get("signet_challenge") != challenge.hex():
+            raise NodeUnreachable(
+                f"{url}: a signet with the challenge {info.get('signet_challenge')}, not {challenge.hex()}"
+            )
         if self.network is not Network.REGTEST and info["initialblockdownload"]:
             raise NodeUnreachable(f"{url}: still syncing, at block {info['blocks']} of {info['headers']}")
 

@@ -44,9 +44,9 @@ def merkle_root(hashes: Sequence[bytes]) -> bytes:
 
 
 def coinbase(
-    height: int, script_pubkey: bytes, fees: int, transactions: Sequence[Transaction], extra: int
+    height: int, script_pubkey: bytes, value: int, transactions: Sequence[Transaction], extra: int
 ) -> Transaction:
-    """The first transaction: height (BIP34), subsidy and fees, witness commitment (BIP141).
+    """The first transaction: height (BIP34), `value` sat of subsidy and fees, and last the witness commitment (BIP141).
 
     `extra` tells two blocks with the same contents apart.
     """
@@ -55,7 +55,7 @@ def coinbase(
     return Transaction(
         version=2,
         inputs=(TxIn(_NO_OUTPOINT, script_sig=num(height) + num(extra), witness=(_RESERVED,)),),
-        outputs=(TxOut(subsidy(height) + fees, script_pubkey), TxOut(0, commitment)),
+        outputs=(TxOut(value, script_pubkey), TxOut(0, commitment)),
     )
 
 
@@ -72,8 +72,12 @@ def mine_block(previous: bytes, time: int, transactions: Sequence[Transaction]) 
     nonce = 0
     while hash256(header + nonce.to_bytes(4, "little"))[-1] > 0x7F:
         nonce += 1
-    body = b"".join(tx.serialize() for tx in transactions)
-    return header + nonce.to_bytes(4, "little") + compact_size(len(transactions)) + body
+    return serialize(header + nonce.to_bytes(4, "little"), transactions)
+
+
+def serialize(header: bytes, transactions: Sequence[Transaction]) -> bytes:
+    """A block: its header (80 bytes), how many transactions it has, and these."""
+    return header + compact_size(len(transactions)) + b"".join(tx.serialize() for tx in transactions)
 
 
 def target(bits: int) -> int:
@@ -111,15 +115,23 @@ def flaw(header: bytes, transactions: Sequence[Transaction], height: int, networ
     return ""
 
 
+def commitment_index(coinbase: Transaction) -> int | None:
+    """Which output commits to the witnesses (BIP141): the last that looks like it; None where none does."""
+    found = None
+    for index, output in enumerate(coinbase.outputs):
+        if output.script_pubkey.startswith(_COMMITMENT_SCRIPT) and len(output.script_pubkey) >= _COMMITMENT_SIZE:
+            found = index
+    return found
+
+
 def _commits_to_witnesses(transactions: Sequence[Transaction]) -> bool:
-    """The commitment is the last output of the coinbase that looks like one; without any no input has a witness."""
-    first = transactions[0]
-    scripts = (out.script_pubkey for out in first.outputs)
-    found = [script for script in scripts if script.startswith(_COMMITMENT_SCRIPT) and len(script) >= _COMMITMENT_SIZE]
-    if not found:
+    """Without a commitment no input may have a witness."""
+    first, *others = transactions
+    index = commitment_index(first)
+    if index is None:
         return not any(tx.has_witness for tx in transactions)
     reserved = first.inputs[0].witness
     if len(reserved) != 1 or len(reserved[0]) != len(_RESERVED):
         return False
-    root = merkle_root([bytes(32), *(tx.wtxid for tx in transactions[1:])])
-    return hash256(root + reserved[0]) == found[-1][len(_COMMITMENT_SCRIPT) : _COMMITMENT_SIZE]
+    committed = first.outputs[index].script_pubkey[len(_COMMITMENT_SCRIPT) : _COMMITMENT_SIZE]
+    return hash256(merkle_root([bytes(32), *(tx.wtxid for tx in others)]) + reserved[0]) == committed

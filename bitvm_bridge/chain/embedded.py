@@ -170,7 +170,8 @@ class EmbeddedNode:
         self._check_open()
         height = self.height() + 1
         script = blocks.ANYONE if script_pubkey is None else script_pubkey
-        coinbase = blocks.coinbase(height, script, fees, transactions, extra=self._refused)
+        value = blocks.subsidy(height) + fees
+        coinbase = blocks.coinbase(height, script, value, transactions, extra=self._refused)
         earliest = self._index.median_time(height - 1) + 1
         raw = blocks.mine_block(self._index.blocks[-1].hash, max(int(time.time()), earliest), [coinbase, *transactions])
         try:

@@ -1,9 +1,9 @@
 """A chain seen through an Esplora server (github.com/Blockstream/esplora, API.md; mempool.space speaks the same).
 
 What can be verified is: a transaction has the txid that was asked for; a block has the hash that was asked for, work,
-and the height and the transactions that its header and its coinbase commit to, witnesses and all. What `find` and
-`spender` give comes out of such a block. That a block is in the best chain, and that something does *not* exist or is
-not spent, is the server's word.
+and the height and the transactions that its header and its coinbase commit to, witnesses and all; on signet it has the
+signers' signature too. What `find` and `spender` give comes out of such a block. That a block is in the best chain, and
+that something does *not* exist or is not spent, is the server's word.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from bitvm_bridge import policy
+from bitvm_bridge.chain import signet
 from bitvm_bridge.chain.blocks import HEADER_SIZE, flaw, previous_hash
 from bitvm_bridge.chain.judge import judge
 from bitvm_bridge.chain.kernel import parse_block
@@ -131,13 +132,19 @@ class EsploraNode:
 
     name = "esplora"
 
-    def __init__(self, url: str, network: Network, *, pause: float = FIRST_PAUSE) -> None:
-        """Asks for the genesis block. Raises BadInput for no URL, NodeUnreachable for no answer or another chain."""
+    def __init__(
+        self, url: str, network: Network, *, pause: float = FIRST_PAUSE, challenge: bytes = signet.PUBLIC
+    ) -> None:
+        """Asks for the genesis block. On signet every other block must answer its `challenge`.
+
+        Raises BadInput for no URL, NodeUnreachable for no answer or another chain.
+        """
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
             raise BadInput("--esplora", url, "the URL of an Esplora server")
         self.network = network
         self._http = _Http(url.rstrip("/"), pause)
+        self._challenge = challenge
         self._kept: dict[tuple[bytes, bytes], Transaction] = {}
         found = self._text("/block-height/0")
         if found != GENESIS[network]:
@@ -171,9 +178,13 @@ class EsploraNode:
         header = raw[:HEADER_SIZE]
         if len(raw) <= HEADER_SIZE or hash256(header) != block_hash:
             raise self._false(path, "a block with another hash")
+        if height == 0 and block_hash[::-1].hex() != GENESIS[self.network]:
+            raise self._false(path, "another first block than the network's")
         transactions = parse_block(raw)
         if found := flaw(header, transactions, height, self.network):
             raise self._false(path, found)
+        if height and self.network is Network.SIGNET and not signet.is_signed(header, transactions, self._challenge):
+            raise self._false(path, "a block that this signet's signers have not signed")
         return Block(height, block_hash, previous_hash(raw), transactions)
 
     def output(self, outpoint: OutPoint) -> Utxo | None:

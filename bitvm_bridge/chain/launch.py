@@ -1,4 +1,4 @@
-"""A throw-away Bitcoin Core node on regtest, for tests and demos."""
+"""A throw-away Bitcoin Core node, for tests and demos."""
 
 import socket
 import subprocess
@@ -20,16 +20,17 @@ _POLL: Final = 0.05
 
 
 class LaunchedBitcoind:
-    """`with LaunchedBitcoind(bitcoind, datadir) as launched:` runs `bitcoind -regtest`; `launched.node` talks to it.
+    """`with LaunchedBitcoind(bitcoind, datadir) as launched:` runs `bitcoind`; `launched.node` talks to it.
 
-    Default policy unless `options` say otherwise, no peers, no wallet; RPC on a free port of 127.0.0.1. The chain
-    stays in `datadir`.
+    Regtest, or a signet that `options` describe. Default policy unless they say otherwise, no peers, no wallet; RPC on
+    a free port of 127.0.0.1. The chain stays in `datadir`.
     """
 
     node: BitcoindNode
 
-    def __init__(self, bitcoind: Path, datadir: Path, *options: str) -> None:
+    def __init__(self, bitcoind: Path, datadir: Path, *options: str, network: Network = Network.REGTEST) -> None:
         self.datadir = datadir
+        self.network = network
         self.port = 0
         self._bitcoind = bitcoind
         self._options = options
@@ -57,7 +58,13 @@ class LaunchedBitcoind:
         self._stop()
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        options = ["-regtest", f"-datadir={self.datadir}", "-server", f"-rpcport={self.port}", "-rpcbind=127.0.0.1"]
+        options = [
+            f"-{self.network}",
+            f"-datadir={self.datadir}",
+            "-server",
+            f"-rpcport={self.port}",
+            "-rpcbind=127.0.0.1",
+        ]
         options += ["-rpcallowip=127.0.0.1", "-listen=0", "-connect=0", "-dnsseed=0", "-disablewallet", *self._options]
         with self._errors.open("wb") as errors:
             return subprocess.Popen(  # noqa: S603 (the caller names the program)
@@ -69,12 +76,15 @@ class LaunchedBitcoind:
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 raise NodeUnreachable(f"{self._bitcoind} stopped at once: {self._last_words()}")
-            connection = rpc.from_options(Network.REGTEST, rpcport=self.port, datadir=self.datadir)
             try:
-                return BitcoindNode(connection, Network.REGTEST)
+                return BitcoindNode(self.connect(), self.network)
             except NodeUnreachable:
                 time.sleep(_POLL)
         raise NodeUnreachable(f"{self._bitcoind} gives no answer after {START_TIMEOUT:.0f} s: {self._last_words()}")
+
+    def connect(self) -> rpc.Rpc:
+        """Another connection to it."""
+        return rpc.from_options(self.network, rpcport=self.port, datadir=self.datadir)
 
     def _stop(self) -> None:
         if self._process is None:
@@ -92,7 +102,7 @@ class LaunchedBitcoind:
         return self.datadir / "stderr.log"
 
     def _last_words(self) -> str:
-        for path in (self._errors, self.datadir / "regtest" / "debug.log"):
+        for path in (self._errors, self.datadir / self.network / "debug.log"):
             lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else []
             if said := [line.strip() for line in lines if line.strip()]:
                 return said[-1]
