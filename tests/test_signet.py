@@ -224,15 +224,6 @@ def test_which_signet_it_is(launched: LaunchedBitcoind, work: Recorded) -> None:
         node.mine()
 
 
-def test_a_chain_that_is_old_is_not_in_sync(
-    bitcoind_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("bitvm_bridge.chain.launch.START_TIMEOUT", 2.0)
-    old = LaunchedBitcoind(bitcoind_path, tmp_path / "node", "-signetchallenge=51", network=Network.SIGNET)
-    with pytest.raises(NodeUnreachable, match="gives no answer"), old:
-        pass
-
-
 def test_no_nonce_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signet, "_NONCES", 2 * signet._STRIDE)
     with signet.grinding(1) as work, pytest.raises(BridgeError, match="no nonce gives this block the work"):
