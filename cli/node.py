@@ -105,9 +105,10 @@ def _read_key(file: str) -> SecretKey:
 @click.argument("file", type=click.Path(dir_okay=False))
 @with_app
 def signet_key(app: App, file: str) -> None:
-    """Show the challenge of a signet of your own, whose key is in FILE.
+    """Show the challenge of your own signet.
 
-    Where there is no FILE, a new key is written to it. The challenge is what `bitcoind -signetchallenge=` takes.
+    Its key is in FILE; where there is no FILE, a new key is written to it. The
+    challenge is what `bitcoind -signetchallenge=` takes.
     """
     from bitvm_bridge.chain.signet import challenge_of
 
@@ -138,9 +139,9 @@ def read_transactions(file: str) -> list[Transaction]:
 @with_signet_key
 @with_app
 def mine_transactions(app: App, file: str, signet_key: str | None) -> None:
-    """Mine one block with the transactions of FILE (regtest, or a signet of your own).
+    """Mine one block with the transactions of FILE.
 
-    One raw transaction in hex a line; those too heavy to relay are mined too.
+    On regtest, or on a signet of your own. One raw transaction in hex a line; those too heavy to relay are mined too.
     """
     transactions = read_transactions(file)
     with _miner(app, signet_key) as chain:

@@ -389,10 +389,12 @@ def test_a_busy_server_is_asked_again(served: Served) -> None:
     [
         ("11", "11 s"),
         ("3600", "3,600 s"),
-        (format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True), r"86,\d\d\d s"),
+        ("a day from now", r"86,\d\d\d s"),
     ],
 )
 def test_a_server_that_wants_a_long_pause_is_left_alone(served: Served, header: str, told: str) -> None:
+    if not header.isdecimal():
+        header = format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True)
     served.server.headers = {"Retry-After": header}
     served.spoil("/tip/height", lambda _: (429, b""))
     expected = rf"/blocks/tip/height: HTTP status 429, to be asked again in {told} \(Retry-After\); we wait 10 s$"
