@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -62,12 +61,10 @@ def parts(raw: bytes) -> tuple[bytes, tuple[Transaction, ...]]:
 
 
 @pytest.fixture
-def work(record_property: Any) -> Iterator[Recorded]:
-    """Done before, or now by two processes; how many blocks that were is told in the end."""
+def work() -> Iterator[Recorded]:
+    """Done before, or now by two processes."""
     with signet.grinding(2) as grind:
-        recorded = Recorded.read(grind)
-        yield recorded
-    record_property(GROUND, recorded.missing)
+        yield Recorded.read(grind)
 
 
 @pytest.fixture
@@ -186,7 +183,7 @@ def test_a_server_that_shows_what_the_signers_did_not_sign(esplora: tuple[Esplor
 # A signet of our own.
 
 
-def test_stories(launched: LaunchedBitcoind, work: Recorded) -> None:
+def test_stories(launched: LaunchedBitcoind, work: Recorded, record_property: Callable[[str, object], None]) -> None:
     """The happy story and the fraud, on blocks that the node takes because they are signed."""
     with miner(launched, work) as node:
         for raw in forgeries(node, work).values():
@@ -194,6 +191,7 @@ def test_stories(launched: LaunchedBitcoind, work: Recorded) -> None:
                 node._submit(1, raw)
         assert node.height() == 0
         happy, fraud = play_stories(node)
+        record_property(GROUND, work.missing)
         assert [step.name for step in happy.transactions][-2:] == ["HappyTake", "HappyTake fee"]
         assert happy.balances["operator"] > 0
         assert happy.balances["withdrawer"] == PARAMS.peg_in * 99 // 100
