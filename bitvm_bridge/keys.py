@@ -33,6 +33,12 @@ class Role(StrEnum):
     CHALLENGER = "challenger"
     COUNCIL = "council"
     ORACLE = "oracle"
+    PARTY = "party"
+
+    @property
+    def group(self) -> str:
+        """The group of commands that makes and shows its keys."""
+        return f"dlc {self}" if self in (Role.ORACLE, Role.PARTY) else str(self)
 
 
 @dataclass(frozen=True)
@@ -156,6 +162,10 @@ class Seed:
     def committee_key(self, request_id: bytes) -> SecretKey:
         """A committee member's key for one deposit, and for no other, where it need not be deleted; see `keyring`."""
         return self._key("committee", request_id)
+
+    def contract_key(self, context: bytes) -> SecretKey:
+        """A contract party's key in one contract; `context` (bytes of any length) is used for no other."""
+        return self._key("contract", context)
 
     def winternitz_seed(self) -> bytes:
         """32 bytes from which the one-time keys of every instance and value are derived."""

@@ -224,7 +224,7 @@ class Store:
         """A seed by role and name. Raises BadInput where there is none, or where its passphrase was not given."""
         row = self._db.execute("SELECT secret FROM seeds WHERE role = ? AND name = ?", (role, name)).fetchone()
         if row is None:
-            known = ", ".join(self.seed_names(role)) or f"none; make one with `{role} keygen`"
+            known = ", ".join(self.seed_names(role)) or f"none; make one with `{role.group} keygen`"
             raise BadInput(f"{role} name", name, f"a known name ({known})")
         return Seed(role, self._decrypt(_label(role, name), row[0]))
 

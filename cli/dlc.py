@@ -6,8 +6,10 @@ from bitvm_bridge.dlc import equivocation as proving
 from bitvm_bridge.dlc import oracle_documents
 from bitvm_bridge.dlc.equivocation import Proof
 from bitvm_bridge.errors import BadInput
+from bitvm_bridge.keys import Role
 from cli.app import App, emit, read_file, say, with_app, write_secret
 from cli.dlc_oracle import oracle
+from cli.keys import add_key_commands
 
 
 @click.group()
@@ -21,7 +23,18 @@ def dlc() -> None:
     """
 
 
+@dlc.group()
+def party() -> None:
+    """Keys of a party of contracts, and its coins.
+
+    \b
+    bitvm-bridge dlc party keygen
+    bitvm-bridge node mine 1 --to party
+    """
+
+
 dlc.add_command(oracle)
+add_key_commands(party, Role.PARTY)
 
 
 @dlc.command()

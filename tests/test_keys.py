@@ -32,13 +32,16 @@ def test_derivation_is_pinned() -> None:
     seed = Seed(Role.OPERATOR, SECRET)
     assert seed.wallet_key().xonly.hex() == "5332c2ce27ffc1d15f74d46db9a7613987d8439addd1dfdcede97f0aeed57c14"
     assert seed.winternitz_seed().hex() == "0eb6e22f584d6f4bc27ae944ec1c8a105883a9412ac78c408e912086555cd2eb"
+    key = Seed(Role.PARTY, SECRET).contract_key(b"contract")
+    assert key.xonly.hex() == "d5ed5a9acb756d804d0b6de4b64e35316c2e58e2ca80fcea7cc60257afe35213"
 
 
 def test_every_role_and_purpose_has_its_own_key() -> None:
     seeds = [Seed(role, SECRET) for role in Role]
     keys = {seed.wallet_key().public for seed in seeds}
     keys |= {seed.committee_key(context).public for seed in seeds for context in (b"a" * 32, b"b" * 32)}
-    assert len(keys) == 3 * len(Role)
+    keys |= {seed.contract_key(context).public for seed in seeds for context in (b"a" * 32, b"b" * 32)}
+    assert len(keys) == 5 * len(Role)
     assert len({seed.winternitz_seed() for seed in seeds}) == len(Role)
 
 
