@@ -1,4 +1,4 @@
-"""From a deposit or an instance to its transactions: pure, deterministic, offline.
+"""From a deposit, an instance or a contract to its transactions: pure, deterministic, offline.
 
 Every txid is known here before anyone signs, and every list of "who signs what" is read off the declarations in
 `protocol`.
@@ -11,6 +11,7 @@ from typing import Final
 
 from bitvm_bridge import taproot
 from bitvm_bridge.errors import BadInput
+from bitvm_bridge.params import DUST
 from bitvm_bridge.protocol import (
     DEPOSIT_TEMPLATES,
     INSTANCE_TEMPLATES,
@@ -64,7 +65,7 @@ class GraphInput:
     @property
     def wait(self) -> int:
         """Blocks after the spent output's confirmation before the input is valid (BIP68); 0 for none."""
-        if self.source.connector is None or self.leaf == ANY_LEAF:
+        if self.source.connector is None or self.source.connector.key is not None or self.leaf == ANY_LEAF:
             return 0
         return self.source.connector.leaf(self.leaf).wait
 
@@ -75,7 +76,7 @@ class GraphInput:
 
     def witness(self, items: Sequence[bytes], leaf: str | None = None) -> tuple[bytes, ...]:
         """The whole witness of a spend with these items; `leaf` names the leaf where the input leaves it open."""
-        if self.source.connector is None:
+        if self.source.connector is None or self.source.connector.key is not None:
             return tuple(items)
         return (*items, *self.source.connector.script_path(leaf or self.leaf))
 
@@ -111,7 +112,8 @@ class GraphTx:
         """The 32 bytes that the signer of an input signs; `tx` and `spent` where coins or outputs were added."""
         position = self.index(name)
         item = self.inputs[position]
-        leaf = item.source.connector.tree.leaf_hash(item.leaf) if item.source.connector else None
+        connector = item.source.connector
+        leaf = None if connector is None or connector.key is not None else connector.tree.leaf_hash(item.leaf)
         return taproot.sighash(tx or self.tx, position, spent or self.spent, item.sighash, leaf)
 
     def completed(self, coins: Iterable[TxIn] = (), outputs: Iterable[TxOut] = ()) -> Transaction:
@@ -119,23 +121,13 @@ class GraphTx:
         return Transaction(self.tx.version, (*self.tx.inputs, *coins), (*self.tx.outputs, *outputs), self.tx.lock_time)
 
 
-class Graph:
-    """The transactions of one deposit, and of one instance of it where there is one, by name."""
+class TransactionGraph:
+    """Transactions by name, each made of declarations and of what they are told about the case at hand."""
 
-    def __init__(self, deposit: Deposit, deposit_outpoint: OutPoint, instance: Instance | None = None) -> None:
-        """Raises BadInput where a transaction would pay out more than it takes in."""
-        self.deposit = deposit
-        self.instance = instance
+    def __init__(self) -> None:
         self.sources: dict[str, Source] = {}
         self._fields: dict[OutputField, list[Source]] = {}
         self.txs: dict[str, GraphTx] = {}
-        known: dict[type[Template], OutPoint] = {PegInDeposit: deposit_outpoint}
-        for template in DEPOSIT_TEMPLATES:
-            self._add(template, deposit, known.get(template))
-        if instance is not None:
-            known[ClaimFunding] = instance.claim
-            for template in INSTANCE_TEMPLATES:
-                self._add(template, instance, known.get(template))
 
     def __getitem__(self, name: str) -> GraphTx:
         """A transaction by name. Raises BadInput."""
@@ -149,35 +141,11 @@ class Graph:
             raise BadInput("output", name, f"one of {', '.join(self.sources)}")
         return self.sources[name]
 
-    @cached_property
-    def vault(self) -> OutPoint:
-        """The outpoint of the vault: fixed as soon as the deposit is."""
-        return self.exit(self.instance.exit if self.instance else 0)
-
-    def exit(self, number: int) -> OutPoint:
-        """The outpoint of one of the deposit's vault outputs. Raises BadInput."""
-        return self["PegIn"].tx.outpoint(check_exit(self.deposit.params, number))
-
     def presigned(self) -> Iterator[GraphTx]:
-        """The transactions that the committee signs at set-up, PegIn first."""
+        """The transactions that are signed at set-up, in the order in which one spends another."""
         return (item for item in self.txs.values() if item.template.presigned)
 
-    def owed(self, party: Party = Party.COMMITTEE) -> dict[tuple[str, str], bytes]:
-        """(transaction, input) → digest of every signature that `party` owes at set-up for this instance.
-
-        PegIn is not among them: it belongs to the deposit and is signed when every instance of it verifies.
-        """
-        owed = {}
-        for item in self.txs.values():
-            if item.template in DEPOSIT_TEMPLATES:
-                continue
-            at_setup = item.template.presigned if party is Party.COMMITTEE else item.name == "Challenge"
-            for entry in item.inputs:
-                if at_setup and entry.signer is party:
-                    owed[item.name, entry.name] = item.digest(entry.name)
-        return owed
-
-    def _add(self, template: type[Template], context: Deposit | Instance, known: OutPoint | None) -> None:
+    def _add(self, template: type[Template], context: object, known: OutPoint | None) -> None:
         if not any(isinstance(item, Spend) for item in template.fields):
             if known is not None:
                 self._add_wallet_made(template, context, known)
@@ -188,12 +156,14 @@ class Graph:
         for index in repeats:
             self._add_transaction(template, context, index)
 
-    def _add_wallet_made(self, template: type[Template], context: Deposit | Instance, known: OutPoint) -> None:
-        """A transaction made from coins alone: the graph knows only the outpoint that it will spend, its first."""
+    def _add_wallet_made(self, template: type[Template], context: object, known: OutPoint) -> None:
+        """A transaction made from coins alone: the graph knows only its first outputs, which it spends."""
         item = next(template.outputs())
-        self._register(template.__name__, item, _make_outputs(item, context), lambda _: known)
+        made = _make_outputs(item, context)
+        places = {entry.name: OutPoint(known.txid, known.vout + place) for place, entry in enumerate(made)}
+        self._register(template.__name__, item, made, places.__getitem__)
 
-    def _add_transaction(self, template: type[Template], context: Deposit | Instance, index: int | None) -> None:
+    def _add_transaction(self, template: type[Template], context: object, index: int | None) -> None:
         name = template.__name__ if index is None else f"{template.__name__}_{index}"
         spends = (item for item in template.inputs() if isinstance(item, Spend))
         inputs = tuple(entry for item in spends for entry in self._inputs(item, index))
@@ -208,6 +178,7 @@ class Graph:
             template.version,
             tuple(TxIn(entry.source.outpoint, entry.sequence) for entry in inputs),
             tuple(entry.output for entry in flat),
+            template.lock_time(context),
         )
         positions = {entry.name: position for position, entry in enumerate(flat)}
         self.txs[name] = GraphTx(name, template, tx, inputs, positions)
@@ -232,12 +203,62 @@ class Graph:
     ) -> None:
         sources = [Source(f"{tx}.{entry.name}", outpoint(entry.name), entry.output, entry.connector) for entry in made]
         if isinstance(item, Output) and item.own is not None:
-            if self.instance is not None:
-                sources = [sources[item.own(self.instance)]]
+            sources = self._own(item, sources)
             if len(sources) == 1:
                 sources = [replace(sources[0], name=f"{tx}.{item.name}")]
         self._fields[item] = sources
         self.sources.update((source.name, source) for source in sources)
+
+    def _own(self, item: Output, sources: list[Source]) -> list[Source]:
+        """Those outputs of a field that may have several which this graph knows."""
+        del item
+        return sources
+
+
+class Graph(TransactionGraph):
+    """The transactions of one deposit, and of one instance of it where there is one."""
+
+    def __init__(self, deposit: Deposit, deposit_outpoint: OutPoint, instance: Instance | None = None) -> None:
+        """Raises BadInput where a transaction would pay out more than it takes in."""
+        super().__init__()
+        self.deposit = deposit
+        self.instance = instance
+        known: dict[type[Template], OutPoint] = {PegInDeposit: deposit_outpoint}
+        for template in DEPOSIT_TEMPLATES:
+            self._add(template, deposit, known.get(template))
+        if instance is not None:
+            known[ClaimFunding] = instance.claim
+            for template in INSTANCE_TEMPLATES:
+                self._add(template, instance, known.get(template))
+
+    @cached_property
+    def vault(self) -> OutPoint:
+        """The outpoint of the vault: fixed as soon as the deposit is."""
+        return self.exit(self.instance.exit if self.instance else 0)
+
+    def exit(self, number: int) -> OutPoint:
+        """The outpoint of one of the deposit's vault outputs. Raises BadInput."""
+        return self["PegIn"].tx.outpoint(check_exit(self.deposit.params, number))
+
+    def owed(self, party: Party = Party.COMMITTEE) -> dict[tuple[str, str], bytes]:
+        """(transaction, input) → digest of every signature that `party` owes at set-up for this instance.
+
+        PegIn is not among them: it belongs to the deposit and is signed when every instance of it verifies.
+        """
+        owed = {}
+        for item in self.txs.values():
+            if item.template in DEPOSIT_TEMPLATES:
+                continue
+            at_setup = item.template.presigned if party is Party.COMMITTEE else item.name == "Challenge"
+            for entry in item.inputs:
+                if at_setup and entry.signer is party:
+                    owed[item.name, entry.name] = item.digest(entry.name)
+        return owed
+
+    def _own(self, item: Output, sources: list[Source]) -> list[Source]:
+        if item.own is None or self.instance is None:
+            return sources
+        return [sources[item.own(self.instance)]]
 
 
 @dataclass(frozen=True)
@@ -253,12 +274,14 @@ class _Made:
         return replace(self, output=replace(self.output, amount=rest)) if self.takes_rest else self
 
 
-def _make_outputs(item: OutputField, context: Deposit | Instance) -> list[_Made]:
+def _make_outputs(item: OutputField, context: object) -> list[_Made]:
     match item:
         case Anchor():
             return [_Made(item.name, ANCHOR)]
         case Pay():
             amount = 0 if isinstance(item.amount, Rest) else item.amount(context)
+            if item.unless_dust and amount < DUST:
+                return []
             return [_Made(item.name, TxOut(amount, item.to(context)), takes_rest=isinstance(item.amount, Rest))]
         case Output(many=None):
             return [_from_connector(item.name, item.connector(context))]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar, Final, Protocol
 
-from bitvm_bridge.taproot import HashedLeaf, ScriptTree, SigHash
+from bitvm_bridge.taproot import HashedLeaf, ScriptTree, SigHash, p2tr
 
 
 class Party(StrEnum):
@@ -23,6 +23,11 @@ class Party(StrEnum):
     OPERATOR = "operator"
     WITHDRAWER = "withdrawer"
     CHALLENGER = "challenger"
+    OFFERER = "offerer"
+    ACCEPTER = "accepter"
+    ORACLE = "oracle"
+    PAIR = "offerer and accepter"
+    TRIO = "offerer, accepter and oracle"
     ANYONE = "anyone"
 
 
@@ -49,12 +54,15 @@ class Leaf:
 class Connector:
     """An output that the graph spends: its value (sat), its named leaves, and a stream of further ones.
 
-    The internal key is always the NUMS point: there is no key path.
+    The internal key is the NUMS point, so that there is no key path. Or there is nothing else: where `key` is set it
+    is the output key, and spends by whatever leaf are key path spends. Only a MuSig2 key may be one: no member of it
+    can have hidden a script in it (BIP341, note 23).
     """
 
     amount: int
     named: tuple[Leaf, ...]
     stream: LeafSource | None = None
+    key: bytes | None = None
     tree: ScriptTree = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -65,7 +73,7 @@ class Connector:
     @property
     def script_pubkey(self) -> bytes:
         """The P2TR script (34 bytes)."""
-        return self.tree.script_pubkey()
+        return self.tree.script_pubkey() if self.key is None else p2tr(self.key)
 
     def leaf(self, name: str) -> Leaf:
         """A leaf by name. Raises BadInput for an unknown one."""
@@ -132,11 +140,12 @@ class Output(OutputField):
 
 
 class Pay(OutputField):
-    """An output that leaves the graph: a wallet, a sink, data."""
+    """An output that leaves the graph: a wallet, a sink, data. It may be left out where it would be dust."""
 
-    def __init__(self, to: Script, amount: Amount) -> None:
+    def __init__(self, to: Script, amount: Amount, unless_dust: bool = False) -> None:
         self.to = to
         self.amount = amount
+        self.unless_dust = unless_dust
 
 
 class Anchor(OutputField):
@@ -195,6 +204,12 @@ class Template:
 
     def __init_subclass__(cls) -> None:
         cls.fields = tuple(value for value in vars(cls).values() if isinstance(value, Field) and value.owner is cls)
+
+    @classmethod
+    def lock_time(cls, context: Any) -> int:
+        """nLockTime: no block before may have it; 0 for none (BIP65 has the meaning of other values)."""
+        del context
+        return 0
 
     @classmethod
     def inputs(cls) -> Iterator["Spend | Coins"]:
