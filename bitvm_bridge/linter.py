@@ -128,7 +128,7 @@ def assertion_relays(graph: Graph) -> Iterator[str]:
         return
     tx = item.tx
     for index, (entry, keys) in enumerate(zip(item.inputs, graph.instance.assertion, strict=True)):
-        items = [part for key in keys for part in _some_signature(key.bits)]
+        items = [part for key in keys for part in some_signature(key.bits)]
         tx = tx.with_witness(index, entry.witness([bytes(64), *items]))
     if (weight := tx.weight + ROOM_FOR_COINS) > MAX_STANDARD_WEIGHT:
         yield f"Assert: {weight:,} WU with its coins, the relay limit is {MAX_STANDARD_WEIGHT:,}"
@@ -147,7 +147,7 @@ def disproofs_fit_a_block(graph: Graph) -> Iterator[str]:
 
 
 @cache
-def _some_signature(bits: int) -> list[bytes]:
+def some_signature(bits: int) -> list[bytes]:
     """Every one-time signature has the same size."""
     return winternitz.sign(winternitz.derive_secret(bytes(32), bytes(32), 0, bits), bytes(bits // 8))
 

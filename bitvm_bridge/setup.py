@@ -166,7 +166,7 @@ class InstanceSetup:
             from_hex("operator key", document.operator, 32),
             OutPoint.parse(document.claim, "claim"),
             spec,
-            _parse_keys(document.keys, spec.values),
+            parse_keys(document.keys, spec.values),
             document.exit,
         )
 
@@ -203,7 +203,8 @@ def split_bundles(keys: Sequence[K]) -> tuple[tuple[K, ...], ...]:
     return tuple(bundles)
 
 
-def _parse_keys(texts: Sequence[str], values: Sequence[Value]) -> tuple[winternitz.PublicKey, ...]:
+def parse_keys(texts: Sequence[str], values: Sequence[Value]) -> tuple[winternitz.PublicKey, ...]:
+    """Winternitz public keys from hex, one for each committed value. Raises BadInput."""
     if len(texts) != len(values):
         raise BadInput("Winternitz keys", len(texts), f"{len(values)}, one for each committed value")
     pairs = enumerate(zip(texts, values, strict=True))

@@ -16,7 +16,10 @@ from scripts_tapleaf.script import (
     OP_ENDIF,
     OP_FALSE,
     OP_IF,
+    OP_NIP,
+    OP_NOT,
     OP_NUMEQUALVERIFY,
+    OP_WITHIN,
     ScriptError,
     instructions,
     num,
@@ -26,6 +29,8 @@ from scripts_tapleaf.script import (
 KEY_SIZE: Final = 32
 MAX_RELATIVE_LOCK: Final = 65_535
 """blocks: the 16 bits that BIP68 gives a lock counted in blocks."""
+MAX_OPERAND: Final = (1 << 31) - 1
+"""The largest number that arithmetic takes."""
 MAX_COUNCIL: Final = 20
 """Keys of a council; each adds 34 bytes of script and a witness item of up to 65 to every spend."""
 
@@ -58,6 +63,16 @@ def csv_sequence(blocks: int) -> int:
     if not 1 <= blocks <= MAX_RELATIVE_LOCK:
         raise ScriptError(f"relative lock of {blocks} blocks, expected 1 to {MAX_RELATIVE_LOCK:,}")
     return blocks
+
+
+def outside(first: int, end: int, limbs: int) -> bytes:
+    """Whether the uppermost of `limbs` numbers is not in [`first`, `end`); leaves that alone. 4 + `limbs` bytes and up.
+
+    Raises ScriptError for no limb, or for a range that is empty or beyond 31 bits.
+    """
+    if limbs < 1 or not 0 <= first < end <= MAX_OPERAND:
+        raise ScriptError(f"outside: [{first}, {end}) of {limbs} limbs, expected a range within 31 bits")
+    return num(first) + num(end) + OP_WITHIN + OP_NOT + OP_NIP * (limbs - 1)
 
 
 def envelope(data: bytes) -> bytes:

@@ -1,0 +1,90 @@
+"""Every output that a contract spends: its value and its leaves, each in one place."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from bitvm_bridge.dlc.contract.contract import Contract
+from bitvm_bridge.dlc.contract.program import OUTCOME, Judged
+from bitvm_bridge.params import DUST
+from bitvm_bridge.program import Checks
+from bitvm_bridge.protocol.template import Connector, Leaf
+from bitvm_bridge.taproot import HashedLeaf, hash_leaf
+from scripts_tapleaf import covenant, winternitz
+from scripts_tapleaf.script import OP_RETURN
+
+
+@dataclass(frozen=True)
+class Case:
+    """One outcome of a contract, and the leaves that prove that it is not what happened."""
+
+    contract: Contract
+    outcome: int
+    shared: tuple[tuple[str, HashedLeaf], ...]
+    """The leaves that every outcome has: hashed once."""
+
+    @cached_property
+    def checks(self) -> Checks:
+        """The computation's checks, with the last for this outcome."""
+        terms = self.contract.terms
+        program = Judged(terms.spec.specialise(self.contract.id), *terms.results(self.outcome))
+        return Checks(program, self.contract.oracle.one_time_keys)
+
+    def leaves(self) -> Iterator[tuple[str, bytes | HashedLeaf]]:
+        """(name, script or its hash) of every check."""
+        yield from self.shared
+        yield OUTCOME, self.checks.leaf(OUTCOME)
+
+    def leaf(self, name: str) -> bytes:
+        """The script of one. Raises BadInput."""
+        return self.checks.leaf(name)
+
+
+def cases(contract: Contract) -> tuple[Case, ...]:
+    """One for each outcome."""
+    first = Case(contract, 0, ()).checks
+    shared = tuple((name, hash_leaf(script)) for name, script in first.leaves() if name != OUTCOME)
+    return tuple(Case(contract, outcome, shared) for outcome in range(len(contract.terms.outcomes)))
+
+
+def stake(of: Contract, index: int) -> Connector:
+    """The oracle's stake, and a dust output more for each further bundle of one-time keys.
+
+    To sign, the oracle opens the keys. Its own share of that signature it keeps to itself, so that nobody can take
+    what it opened for one outcome and sign another with it.
+    """
+    key = of.trio.key
+    amount = of.terms.stake + DUST if index == 0 else DUST
+    sign = winternitz.check_script(of.bundles[index]) + covenant.signed(key)
+    return Connector(amount, (Leaf("sign", sign), Leaf("timeout", covenant.signed(key))))
+
+
+def bond(case: Case) -> Connector:
+    """The stake behind what the oracle signed; every ending spends it, so that only one can happen."""
+    contract, key = case.contract, case.contract.trio.key
+    settle, forfeit = contract.terms.dispute_window, contract.terms.forfeit_csv
+    return Connector(
+        bond_amount(contract),
+        (
+            Leaf("covenant", covenant.signed(key)),
+            Leaf("settle", covenant.signed_after(key, settle), wait=settle),
+            Leaf("forfeit", covenant.signed_after(key, forfeit), wait=forfeit),
+        ),
+    )
+
+
+def bond_amount(of: Contract) -> int:
+    """sat: all that the stake outputs hold, but for the dust of `disprove`."""
+    return of.terms.stake + DUST * (len(of.bundles) - 1)
+
+
+def disprove(case: Case) -> Connector:
+    """One leaf for each check, open to anyone who can satisfy it; Settle needs it unspent."""
+    wait = case.contract.terms.dispute_window
+    settle = Leaf("settle", covenant.signed_after(case.contract.trio.key, wait), wait=wait)
+    return Connector(DUST, (settle,), case)
+
+
+def sink(_: object) -> bytes:
+    """Where a burn share goes: an output that nobody can spend."""
+    return OP_RETURN
