@@ -10,9 +10,10 @@ No nonce signs twice: the signer forgets it, and the store has recorded it befor
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Final, Protocol
 
 from bitvm_bridge.errors import BridgeError, VerificationFailed
 from bitvm_bridge.exchange import messages
@@ -55,6 +56,33 @@ CONFIRMATION = Kinds(messages.CONFIRM_NONCES, messages.CONFIRM_PARTIALS)
 PAYMENT = Kinds(messages.PAYOUT_NONCES, messages.PAYOUT_PARTIALS)
 
 
+class Draws(Protocol):
+    """One member's side of a session, as `musig.Signer` is."""
+
+    def nonces(self, digests: Digests) -> dict[str, bytes]:
+        """Round one: fresh public nonces by label."""
+
+    def sign(self, digests: Digests, nonces: Mapping[str, Mapping[str, bytes]]) -> dict[str, bytes]:
+        """Round two: partial signatures by label, of nonces that are gone afterwards."""
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How nonces and partial signatures are made and checked: the functions of `musig`, or others like them."""
+
+    check_nonces: Callable[[str, Digests, Mapping[str, bytes]], None] = check_nonces
+    check_partials: Callable[
+        [Committee, str, Digests, Mapping[str, Mapping[str, bytes]], Mapping[str, bytes]], None
+    ] = check_partials
+    combine: Callable[
+        [Committee, Digests, Mapping[str, Mapping[str, bytes]], Mapping[str, Mapping[str, bytes]]], dict[str, bytes]
+    ] = combine
+    signer: Callable[[Committee, str, SecretKey, NonceGuard], Draws] = Signer
+
+
+MUSIG: Final = Scheme()
+
+
 @dataclass(frozen=True)
 class Nonces:
     """A member's nonces as it sent them."""
@@ -75,6 +103,7 @@ class Session:
     authors: Mapping[str, bytes]
     """Member → identity key."""
     digests: Digests
+    scheme: Scheme = MUSIG
 
     @cached_property
     def faults(self) -> list[Fault]:
@@ -124,7 +153,7 @@ class Session:
         """BIP340 signatures by label, as soon as all members have signed under one choice of nonces."""
         for choice, partials in self._signed.items():
             if set(partials) == set(self.committee.names):
-                return combine(self.committee, self.digests, self.chosen(choice), partials)
+                return self.scheme.combine(self.committee, self.digests, self.chosen(choice), partials)
         return None
 
     def chosen(self, choice: Choice) -> dict[str, Mapping[str, bytes]]:
@@ -152,7 +181,7 @@ class Session:
             document: NoncesBody = of_kind(envelope, NoncesBody)
             try:
                 nonces = unhex("nonce", document.nonces, NONCE_SIZE)
-                check_nonces(name, self.digests, nonces)
+                self.scheme.check_nonces(name, self.digests, nonces)
             except BridgeError as error:
                 self.faults.append(Fault(name, self.id, str(error)))
             else:
@@ -167,7 +196,7 @@ class Session:
         choice = tuple(unhex("envelope id", dict(zip(self.committee.names, document.nonces, strict=True)), 32).values())
         if any(one not in self.nonces[member] for member, one in zip(self.committee.names, choice, strict=True)):
             return None, {}
-        check_partials(self.committee, name, self.digests, self.chosen(choice), partials)
+        self.scheme.check_partials(self.committee, name, self.digests, self.chosen(choice), partials)
         return choice, partials
 
 
@@ -176,7 +205,7 @@ class Hand:
 
     def __init__(self, name: str, key: SecretKey, guard: NonceGuard) -> None:
         self._name, self._key, self._guard = name, key, guard
-        self._signer: Signer | None = None
+        self._signer: Draws | None = None
         self._mine: bytes | None = None
         self._is_unused = False
 
@@ -205,7 +234,7 @@ class Hand:
             session.faults.append(Fault(self._name, session.id, f"gives up after {MAX_ATTEMPT} attempts"))
             return None
         if self._signer is None:
-            self._signer = Signer(session.committee, self._name, self._key, self._guard)
+            self._signer = session.scheme.signer(session.committee, self._name, self._key, self._guard)
         nonces = self._signer.nonces(session.digests)
         self._is_unused = True
         return NoncesBody(attempt, {label: one.hex() for label, one in nonces.items()})
