@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from bitvm_bridge.errors import VerificationFailed
 from bitvm_bridge.graph import GraphTx
@@ -23,7 +24,19 @@ class Assertion:
     signatures: tuple[tuple[bytes, ...], ...]
 
 
-def sign(setup: InstanceSetup, winternitz_seed: bytes, values: Sequence[bytes]) -> Assertion:
+class Signed(Protocol):
+    """What one-time keys sign for: an instance, or a contract of which an oracle signs an outcome."""
+
+    @property
+    def id(self) -> bytes:
+        """32 bytes."""
+
+    @property
+    def keys(self) -> tuple[winternitz.PublicKey, ...]:
+        """The one-time key of every value."""
+
+
+def sign(setup: Signed, winternitz_seed: bytes, values: Sequence[bytes]) -> Assertion:
     """Sign every value under its key. The caller must have bound the values in its store first: keys sign once."""
     signatures = []
     for slot, (key, value) in enumerate(zip(setup.keys, values, strict=True)):
@@ -32,7 +45,7 @@ def sign(setup: InstanceSetup, winternitz_seed: bytes, values: Sequence[bytes]) 
     return Assertion(tuple(values), tuple(signatures))
 
 
-def witness_items(setup: InstanceSetup, assertion: Assertion, index: int) -> tuple[bytes, ...]:
+def witness_items(setup: Signed, assertion: Assertion, index: int) -> tuple[bytes, ...]:
     """The Winternitz items of assert connector `index`, deepest first; the operator's signature goes below them."""
     bundles = split_bundles(setup.keys)
     start = sum(len(bundle) for bundle in bundles[:index])
@@ -45,11 +58,17 @@ def read(setup: InstanceSetup, transactions: Iterable[Transaction]) -> Assertion
 
     Raises VerificationFailed where a connector is not among them, or its witness is no assertion.
     """
+    return read_from(setup.graph["Assert"], setup.keys, transactions)
+
+
+def read_from(
+    declared: GraphTx, all_keys: Sequence[winternitz.PublicKey], transactions: Iterable[Transaction]
+) -> Assertion:
+    """The same of any transaction whose inputs each open a bundle of these keys. Raises VerificationFailed."""
     spends = {txin.outpoint: txin.witness for tx in transactions for txin in tx.inputs}
-    declared = setup.graph["Assert"]
     values: list[bytes] = []
     signatures: list[tuple[bytes, ...]] = []
-    for index, keys in enumerate(split_bundles(setup.keys)):
+    for index, keys in enumerate(split_bundles(all_keys)):
         outpoint = declared.inputs[index].source.outpoint
         if outpoint not in spends:
             raise VerificationFailed(f"assertion: no transaction given spends {declared.inputs[index].source.name}")

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from bitvm_bridge.chain.kernel import verify_inputs
 from bitvm_bridge.dispute.assertion import Assertion
 from bitvm_bridge.errors import BridgeError
-from bitvm_bridge.setup import InstanceSetup
+from bitvm_bridge.program import Checks, Program
 from bitvm_bridge.transaction import Transaction, TxOut
 
 
@@ -24,7 +25,19 @@ class Proof:
     items: tuple[bytes, ...]
 
 
-def find(setup: InstanceSetup, assertion: Assertion) -> Proof | None:
+class Disputed(Protocol):
+    """An instance, or one outcome of a contract."""
+
+    @property
+    def program(self) -> Program:
+        """The computation."""
+
+    @property
+    def checks(self) -> Checks:
+        """Its leaves."""
+
+
+def find(setup: Disputed, assertion: Assertion) -> Proof | None:
     """The proof against the first wrong chunk; None where the assertion is correct."""
     verdict = setup.program.first_wrong(assertion.values)
     if verdict is None:
@@ -41,7 +54,7 @@ def find(setup: InstanceSetup, assertion: Assertion) -> Proof | None:
     )
 
 
-def prove(setup: InstanceSetup, assertion: Assertion) -> Proof:
+def prove(setup: Disputed, assertion: Assertion) -> Proof:
     """The proof against the first wrong chunk. Raises BridgeError where the assertion is correct."""
     proof = find(setup, assertion)
     if proof is None:

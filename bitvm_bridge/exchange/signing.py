@@ -151,9 +151,17 @@ class Session:
     @cached_property
     def signatures(self) -> dict[str, bytes] | None:
         """BIP340 signatures by label, as soon as all members have signed under one choice of nonces."""
+        if self.finished is None:
+            return None
+        choice, partials = self.finished
+        return self.scheme.combine(self.committee, self.digests, self.chosen(choice), partials)
+
+    @property
+    def finished(self) -> tuple[Choice, dict[str, dict[str, bytes]]] | None:
+        """A choice of nonces under which all members have signed, and their partial signatures by label."""
         for choice, partials in self._signed.items():
             if set(partials) == set(self.committee.names):
-                return self.scheme.combine(self.committee, self.digests, self.chosen(choice), partials)
+                return choice, partials
         return None
 
     def chosen(self, choice: Choice) -> dict[str, Mapping[str, bytes]]:

@@ -1,11 +1,12 @@
 """Every output that a contract spends: its value and its leaves, each in one place."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from bitvm_bridge.dlc.contract.contract import Contract
 from bitvm_bridge.dlc.contract.program import OUTCOME, Judged
+from bitvm_bridge.dlc.contract.terms import Terms
 from bitvm_bridge.params import DUST
 from bitvm_bridge.program import Checks
 from bitvm_bridge.protocol.template import Connector, Leaf
@@ -23,12 +24,26 @@ class Case:
     shared: tuple[tuple[str, HashedLeaf], ...]
     """The leaves that every outcome has: hashed once."""
 
+    @property
+    def id(self) -> bytes:
+        """Of the contract: its computation and one-time keys are about that, whatever the outcome."""
+        return self.contract.id
+
+    @property
+    def keys(self) -> tuple[winternitz.PublicKey, ...]:
+        """The oracle's one-time keys."""
+        return self.contract.oracle.one_time_keys
+
+    @cached_property
+    def program(self) -> Judged:
+        """The computation, and this outcome."""
+        terms = self.contract.terms
+        return Judged(terms.spec.specialise(self.contract.id), *terms.results(self.outcome))
+
     @cached_property
     def checks(self) -> Checks:
         """The computation's checks, with the last for this outcome."""
-        terms = self.contract.terms
-        program = Judged(terms.spec.specialise(self.contract.id), *terms.results(self.outcome))
-        return Checks(program, self.contract.oracle.one_time_keys)
+        return Checks(self.program, self.keys)
 
     def leaves(self) -> Iterator[tuple[str, bytes | HashedLeaf]]:
         """(name, script or its hash) of every check."""
@@ -53,10 +68,15 @@ def stake(of: Contract, index: int) -> Connector:
     To sign, the oracle opens the keys. Its own share of that signature it keeps to itself, so that nobody can take
     what it opened for one outcome and sign another with it.
     """
-    key = of.trio.key
-    amount = of.terms.stake + DUST if index == 0 else DUST
-    sign = winternitz.check_script(of.bundles[index]) + covenant.signed(key)
-    return Connector(amount, (Leaf("sign", sign), Leaf("timeout", covenant.signed(key))))
+    return stake_outputs(of.terms, of.trio.key, of.bundles)[index]
+
+
+def stake_outputs(terms: Terms, trio: bytes, bundles: Sequence[Sequence[winternitz.PublicKey]]) -> list[Connector]:
+    """The same before the stake's outpoint is known: `trio` is the aggregate key of all three."""
+    timeout = Leaf("timeout", covenant.signed(trio))
+    signs = [Leaf("sign", winternitz.check_script(bundle) + covenant.signed(trio)) for bundle in bundles]
+    amounts = [terms.stake + DUST, *(DUST for _ in signs[1:])]
+    return [Connector(amount, (sign, timeout)) for amount, sign in zip(amounts, signs, strict=True)]
 
 
 def bond(case: Case) -> Connector:
