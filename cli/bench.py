@@ -28,7 +28,8 @@ from cli import verifier_figures
 from cli.app import App, emit, say, with_app
 from cli.disputed import program_options, proof_options, short_name, take_subject
 from cli.scale import MOST, measure_scale, scale_table
-from cli.stories import RECEIVER, Refusal, Stage, Step, kick_off, open_stage, play, set_up, stories_of
+from cli.stage import Refusal, Stage, Step, open_stage
+from cli.stories import RECEIVER, kick_off, play, set_up, stories_of
 from cli.table import Table, render
 from scripts_tapleaf import blake3, covenant, winternitz
 from scripts_tapleaf.script import OP_1, compact_size

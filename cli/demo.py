@@ -14,7 +14,8 @@ from bitvm_bridge.errors import BadInput, NodeUnreachable
 from bitvm_bridge.params import Network, Params
 from cli.app import BITCOIND, EMBEDDED, App, emit, with_app
 from cli.disputed import program_options, proof_options, take_subject
-from cli.stories import STORIES, Outcome, Refusal, Step, open_stage, play, stories_of, takes_proof, title
+from cli.stage import Outcome, Refusal, Step, open_stage
+from cli.stories import STORIES, play, stories_of, takes_proof, title
 
 
 @click.command()
@@ -34,6 +35,8 @@ def demo(app: App, /, stories: tuple[str, ...], kind: str | None, bitcoind: str 
     silent      a false claim, challenged and never answered
     refund      a deposit that the committee never confirms
     forged      where the program takes a proof: a false one, disproved
+    dlc         a bet between two users that an oracle with a stake decides
+    dlc-fraud   an oracle that signs what did not happen: disproved, all refunded
 
     Every transaction is validated by Bitcoin Core's own code, in this process or in a node started for the demo.
     With --program groth16 alone, a small key and proof that come with the source are disputed.

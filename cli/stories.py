@@ -1,200 +1,33 @@
-"""Six plays of the protocol, each from the first coin to the last, on any regtest node.
+"""The plays, each from the first coin to the last, on any regtest node.
 
 A play uses the same functions as the commands of each role; it only decides who does what, and mines.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from bitvm_bridge import policy
 from bitvm_bridge.chain.node import Node
 from bitvm_bridge.dispute import assertion as asserting
 from bitvm_bridge.dispute import disprove as dispute
-from bitvm_bridge.errors import BridgeError, NodeRejected, VerificationFailed
-from bitvm_bridge.keys import Role, Seed
+from bitvm_bridge.errors import BridgeError
+from bitvm_bridge.keys import Role
 from bitvm_bridge.linter import check
 from bitvm_bridge.params import Params
 from bitvm_bridge.program import ProgramSpec
-from bitvm_bridge.protocol import Request, wallet_script
+from bitvm_bridge.protocol import Request
 from bitvm_bridge.roles import challenger, committee, depositor, operator, withdrawer
 from bitvm_bridge.setup import DepositSetup, InstanceSetup
 from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.signing.musig import Committee, NonceUse, Signer, sign_together
-from bitvm_bridge.transaction import Transaction, TxOut
+from bitvm_bridge.transaction import Transaction
 from bitvm_bridge.wallet import Prepared, Wallet
+from cli.contract_stories import PEOPLE, dlc, dlc_fraud
 from cli.lies import lie, some_false
+from cli.stage import BRIDGE, Outcome, Refusal, Stage, Step
 
-COIN: Final = 100_000_000
-PARTIES: Final = {
-    Role.DEPOSITOR: (2 * COIN,),
-    Role.WITHDRAWER: (10_000,),
-    Role.OPERATOR: (2 * COIN, COIN, COIN // 100, COIN // 100),
-    Role.CHALLENGER: (COIN, COIN // 100),
-}
-"""sat that each party starts a play with, coin by coin."""
 RECEIVER: Final = bytes.fromhex("00112233445566778899aabbccddeeff00112233")
 """The layer-2 address that the plays credit."""
-MEMBERS: Final = ("alice", "bob", "carol")
-
-
-@dataclass(frozen=True)
-class Step:
-    """A transaction that confirmed, and what it means."""
-
-    name: str
-    txid: str
-    vsize: int
-    weight: int
-    fee: int
-    height: int
-    meaning: str
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A transaction that the node was right to refuse."""
-
-    name: str
-    reason: str
-    meaning: str
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A play that has ended: `balances` has what each party gained (sat; negative for a loss).
-
-    What they lost together went into fees, was burned, or is locked in outputs that wait for other transactions, such
-    as the vault.
-    """
-
-    name: str
-    title: str
-    steps: tuple[Step | Refusal, ...]
-    balances: dict[str, int]
-    fees: int
-    burned: int
-    locked: int
-
-    @property
-    def transactions(self) -> list[Step]:
-        """What confirmed, in order."""
-        return [step for step in self.steps if isinstance(step, Step)]
-
-
-Tell = Callable[[Step | Refusal], None]
-
-
-@dataclass
-class Stage:
-    """A node, fresh keys for every role, and a ledger of what happened."""
-
-    node: Node
-    miner: Wallet
-    params: Params
-    spec: ProgramSpec
-    tell: Tell
-    proof: bytes | None = None
-    """What the operator hands in to the program."""
-    fee_rate: float = 2.0
-    steps: list[Step | Refusal] = field(default_factory=list)
-    confirmed: list[Transaction] = field(default_factory=list)
-    seeds: dict[Role, Seed] = field(init=False)
-    members: dict[str, Seed] = field(init=False)
-    wallets: dict[Role, Wallet] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.seeds = {role: Seed.generate(role) for role in PARTIES}
-        self.members = {name: Seed.generate(Role.COMMITTEE) for name in MEMBERS}
-        self.wallets = {role: Wallet(seed.wallet_key(), self.node, self.fee_rate) for role, seed in self.seeds.items()}
-        outputs = [
-            TxOut(amount, self.wallets[role].script_pubkey) for role, coins in PARTIES.items() for amount in coins
-        ]
-        self.node.broadcast(self.miner.pay(outputs).tx)
-        self.mine(1)
-
-    def mine(self, blocks: int) -> None:
-        """Pass the time; subsidies go to the miner."""
-        self.node.mine(blocks, self.miner.script_pubkey)
-
-    def mine_to(self, height: int) -> None:
-        """Mine until the tip is at `height`."""
-        if (missing := height - self.node.height()) > 0:
-            self.mine(missing)
-
-    def confirm(self, prepared: Prepared, meaning: str) -> int:
-        """Send a transaction, mine it, write it down; returns its height.
-
-        What is too heavy for the relay network goes to the miner directly.
-        """
-        if prepared.relayable:
-            verdict = prepared.test(self.node)
-            if not verdict.allowed:
-                raise NodeRejected(f"{prepared.name}: {verdict.reason}")
-            prepared.send(self.node)
-            self.mine(1)
-        else:
-            self.node.mine_transactions(prepared.transactions)
-        height = self.node.height()
-        self.confirmed += prepared.transactions
-        self._note(Step(*_measure(prepared.name, prepared.tx, prepared.parent.fee), height, meaning))
-        if prepared.child is not None:
-            name = f"{prepared.name} fee"
-            self._note(Step(*_measure(name, prepared.child.tx, prepared.child.fee), height, "child that pays the fee"))
-        return height
-
-    def honest(self, setup: InstanceSetup) -> tuple[bytes, ...]:
-        """The values of a claim that is right. Raises VerificationFailed where its proof does not verify."""
-        run = setup.program.run(setup.program.read_input(self.proof))
-        if run.failed is not None:
-            raise VerificationFailed(f"the proof does not verify: {run.reason}")
-        return run.values
-
-    def refused(self, prepared: Prepared, meaning: str) -> None:
-        """The node must refuse this now. Raises BridgeError where it does not."""
-        verdict = prepared.test(self.node)
-        if verdict.allowed:
-            raise BridgeError(f"{prepared.name}: the node accepts it, and must not")
-        self._note(Refusal(prepared.name, verdict.reason, meaning))
-
-    def _note(self, step: Step | Refusal) -> None:
-        self.steps.append(step)
-        self.tell(step)
-
-    def balances(self) -> dict[str, int]:
-        """What each party has gained since the play began (sat)."""
-        return {
-            str(role): sum(coin.output.amount for coin in self.wallets[role].coins()) - sum(PARTIES[role])
-            for role in PARTIES
-        }
-
-    def burned(self) -> int:
-        """sat in outputs that nobody can ever spend."""
-        return sum(
-            out.amount for tx in self.confirmed for out in tx.outputs if policy.is_unspendable(out.script_pubkey)
-        )
-
-    def locked(self) -> int:
-        """sat in unspent outputs that are in no party's wallet."""
-        wallets = {wallet.script_pubkey for wallet in self.wallets.values()}
-        return sum(
-            out.amount
-            for tx in self.confirmed
-            for index, out in enumerate(tx.outputs)
-            if out.script_pubkey not in wallets and self.node.output(tx.outpoint(index)) is not None
-        )
-
-    def outcome(self, name: str) -> Outcome:
-        """What came of it."""
-        fees = sum(step.fee for step in self.steps if isinstance(step, Step))
-        return Outcome(
-            name, title(name), tuple(self.steps), self.balances(), fees, burned=self.burned(), locked=self.locked()
-        )
-
-
-def _measure(name: str, tx: Transaction, fee: int) -> tuple[str, str, int, int, int]:
-    return name, tx.txid_hex, tx.vsize, tx.weight, fee
 
 
 def deposit(stage: Stage) -> DepositSetup:
@@ -305,7 +138,7 @@ def _nothing_to_disprove(stage: Stage, bundle: Bundle, sent: Transaction) -> Non
     try:
         dispute.prove(bundle.setup, assertion)
     except BridgeError as error:
-        stage._note(Refusal("Disprove", str(error), "the challenger finds no wrong step"))
+        stage.note(Refusal("Disprove", str(error), "the challenger finds no wrong step"))
         return
     raise BridgeError("Disprove: built against a correct assertion")
 
@@ -371,12 +204,20 @@ STORIES: Final[dict[str, Callable[[Stage], None]]] = {
     "silent": silent,
     "refund": refund,
     "forged": forged,
+    "dlc": dlc,
+    "dlc-fraud": dlc_fraud,
 }
+CONTRACTS: Final = ("dlc", "dlc-fraud")
+"""Those of the second channel."""
 
 
 def stories_of(spec: ProgramSpec) -> tuple[str, ...]:
-    """The stories that a program has: nobody can forge the proof of one that takes none."""
-    return tuple(name for name in STORIES if name != forged.__name__ or takes_proof(spec))
+    """The stories that a program has: nobody can forge the proof of one that takes none.
+
+    A contract needs a program whose result an oracle can compute without one.
+    """
+    proof = takes_proof(spec)
+    return tuple(name for name in STORIES if proof or name != forged.__name__ if not proof or name not in CONTRACTS)
 
 
 def takes_proof(spec: ProgramSpec) -> bool:
@@ -387,13 +228,6 @@ def takes_proof(spec: ProgramSpec) -> bool:
 def title(name: str) -> str:
     """What a story is about, in one line."""
     return (STORIES[name].__doc__ or "").strip()
-
-
-def open_stage(node: Node, fee_rate: float = 2.0) -> Wallet:
-    """A miner with mature coins."""
-    miner = Wallet(Seed.generate(Role.CHALLENGER).wallet_key(), node, fee_rate)
-    node.mine(101, wallet_script(miner.key.xonly))
-    return miner
 
 
 def play(
@@ -407,6 +241,8 @@ def play(
 ) -> Iterator[Outcome]:
     """Play stories one after another on one chain. Raises BridgeError where one does not end as it must."""
     for name in names:
-        stage = Stage(node, miner, params, spec, partial(tell, name), proof)
+        stage = Stage(
+            node, miner, params, spec, partial(tell, name), proof, cast=PEOPLE if name in CONTRACTS else BRIDGE
+        )
         STORIES[name](stage)
-        yield stage.outcome(name)
+        yield stage.outcome(name, title(name))

@@ -98,6 +98,9 @@ class MiningEsplora(EsploraNode):
     def mine(self, blocks: int = 1, script_pubkey: bytes | None = None) -> None:
         self._backend.mine(blocks, script_pubkey)
 
+    def set_time(self, when: int) -> None:
+        self._backend.set_time(when)
+
     def mine_transactions(self, transactions: Sequence[Transaction]) -> None:
         self._backend.mine_transactions(transactions)
 

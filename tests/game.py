@@ -24,7 +24,8 @@ from bitvm_bridge.transaction import Transaction
 from bitvm_bridge.wallet import Prepared, Wallet
 from cli.bump import PAYERS
 from cli.lies import lie
-from cli.stories import RECEIVER, Stage, deposit, set_up, signers
+from cli.stage import Stage
+from cli.stories import RECEIVER, deposit, set_up, signers
 
 PROGRAM: Final = "hash-chain:2:1"
 PARAMS: Final = Params()

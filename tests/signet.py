@@ -27,7 +27,8 @@ from bitvm_bridge.keys import SecretKey
 from bitvm_bridge.params import Network, Params
 from bitvm_bridge.program import HashChainSpec
 from bitvm_bridge.transaction import hash256
-from cli.stories import Outcome, open_stage, play
+from cli.stage import Outcome, open_stage
+from cli.stories import play
 from scripts_tapleaf.script import instructions, push
 from tests.vectors import ROOT
 

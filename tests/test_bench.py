@@ -17,7 +17,7 @@ from bitvm_bridge.wallet import Prepared
 from cli import bench
 from cli.app import EMBEDDED, App, RpcOptions
 from cli.main import root
-from cli.stories import Stage, Step
+from cli.stage import Stage, Step
 from cli.table import Table, drawn, plain
 from scripts_tapleaf import blake3, winternitz
 from scripts_tapleaf.script import OP_1, OP_EQUALVERIFY, encode_num, num

@@ -24,7 +24,7 @@ from bitvm_bridge.roles import challenger, operator, presigned
 from bitvm_bridge.store import Store
 from bitvm_bridge.transaction import SEQUENCE_RBF, Transaction, TxIn, TxOut
 from bitvm_bridge.wallet import Funded, Prepared, Wallet
-from cli.stories import open_stage
+from cli.stage import open_stage
 from tests.game import MAKERS, PARENTS, REWARDED, SIGNED_LIVE, Game
 
 

@@ -21,7 +21,8 @@ from bitvm_bridge.transaction import TxOut
 from bitvm_bridge.wallet import Prepared
 from cli.lies import lie
 from cli.main import root
-from cli.stories import Refusal, Stage, Step, deposit, kick_off, open_stage, set_up, stories_of
+from cli.stage import Refusal, Stage, Step, open_stage
+from cli.stories import deposit, kick_off, set_up, stories_of
 from scripts_tapleaf.winternitz import bundle_capacity
 from tests.cli.bridge import PROGRAM
 

@@ -19,7 +19,8 @@ from bitvm_bridge.params import Network, Params
 from bitvm_bridge.program import HashChainSpec
 from bitvm_bridge.transaction import OutPoint, TxOut, hash256
 from cli.main import root
-from cli.stories import open_stage, play, stories_of
+from cli.stage import open_stage
+from cli.stories import play, stories_of
 from scripts_tapleaf.script import OP_RETURN
 from tests.esplora_server import Answer, EsploraServer, MiningEsplora
 from tests.spending import FEE, SCRIPT, Purse, anchored, bump, pay, spend

@@ -16,7 +16,8 @@ from bitvm_bridge.signing.musig import sign_together
 from bitvm_bridge.status import status
 from bitvm_bridge.transaction import TxOut
 from bitvm_bridge.wallet import Wallet
-from cli.stories import COIN, Stage, deposit, open_stage, signers
+from cli.stage import COIN, Stage, open_stage
+from cli.stories import deposit, signers
 
 PROGRAMS = ("hash-chain:1:1", "hash-chain:2:1", "hash-chain:2:1")
 PARAMS = Params()

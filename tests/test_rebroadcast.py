@@ -26,7 +26,7 @@ from bitvm_bridge.roles import challenger, presigned
 from bitvm_bridge.store import Store
 from bitvm_bridge.transaction import SEQUENCE_RBF, Transaction, TxIn, TxOut
 from bitvm_bridge.wallet import Funded, Wallet
-from cli.stories import open_stage
+from cli.stage import open_stage
 from scripts_tapleaf.script import OP_RETURN, push
 from tests.game import MAKERS, MAXIMUM, Game
 

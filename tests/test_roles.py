@@ -28,7 +28,8 @@ from bitvm_bridge.signing.musig import sign_together
 from bitvm_bridge.transaction import MAX_MONEY, Transaction, TxOut
 from bitvm_bridge.wallet import Prepared, Wallet
 from cli.lies import lie
-from cli.stories import Stage, deposit, open_stage, set_up, signers
+from cli.stage import Stage, open_stage
+from cli.stories import deposit, set_up, signers
 from scripts_tapleaf.script import OP_RETURN
 from tests.cli.bridge import PROGRAM
 

@@ -21,7 +21,8 @@ from bitvm_bridge.params import Network, Params
 from bitvm_bridge.protocol import wallet_script
 from bitvm_bridge.transaction import Transaction, hash256
 from cli.main import root
-from cli.stories import open_stage, play, stories_of
+from cli.stage import open_stage
+from cli.stories import play, stories_of
 from tests.conftest import GROUND
 from tests.esplora_server import Answer, EsploraServer
 from tests.signet import (

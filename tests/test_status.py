@@ -23,7 +23,8 @@ from bitvm_bridge.status import OTHER, Duty, Status, identify, status
 from bitvm_bridge.transaction import TxOut
 from bitvm_bridge.wallet import Prepared, Wallet
 from cli.lies import lie
-from cli.stories import Stage, deposit, open_stage, pay_out, set_up, signers
+from cli.stage import Stage, open_stage
+from cli.stories import deposit, pay_out, set_up, signers
 from tests.cli.bridge import PROGRAM
 
 PARAMS = Params(refund_delay=20, challenge_window=3, assert_window=4, disprove_window=5, forfeit_window=7)

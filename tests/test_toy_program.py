@@ -22,7 +22,8 @@ from bitvm_bridge.roles import challenger
 from bitvm_bridge.setup import InstanceSetup
 from bitvm_bridge.taproot import p2tr
 from cli.lies import lie, lie_raw
-from cli.stories import Stage, open_stage, play
+from cli.stage import Stage, open_stage
+from cli.stories import play
 from scripts_tapleaf import winternitz
 from scripts_tapleaf.script import encode_num
 from tests import builders

@@ -205,6 +205,10 @@ class BitcoindNode:
         descriptor = f"raw({(ANYONE if script_pubkey is None else script_pubkey).hex()})"
         self._rpc.call("generatetodescriptor", blocks, descriptor, timeout=LONG_CALL_TIMEOUT)
 
+    def set_time(self, when: int) -> None:
+        """Regtest: the node's clock stands at this time (epoch seconds) from now on, and so do blocks that it mines."""
+        self._rpc.call("setmocktime", when)
+
     def mine_transactions(self, transactions: Sequence[Transaction]) -> None:
         """Regtest: mine one block with exactly these transactions, relayable or not."""
         descriptor = f"raw({ANYONE.hex()})"

@@ -43,6 +43,7 @@ class EmbeddedNode:
         self.network: Network = network
         self._mempool_file = datadir / "mempool.hex"
         self._refused = 0
+        self._now = 0
         self._open = True
         datadir.mkdir(parents=True, exist_ok=True)
         with ExitStack() as held:
@@ -129,6 +130,10 @@ class EmbeddedNode:
             entries = self._template()
             self._extend([entry.tx for entry in entries], sum(entry.fee for entry in entries), script_pubkey)
 
+    def set_time(self, when: int) -> None:
+        """Blocks that are mined from now on have this time (epoch seconds), or the earliest that they may have."""
+        self._now = when
+
     def mine_transactions(self, transactions: Sequence[Transaction]) -> None:
         """Mine one block with exactly these transactions, relayable or not; their fees are lost."""
         self._extend(list(transactions), 0, None)
@@ -173,7 +178,9 @@ class EmbeddedNode:
         value = blocks.subsidy(height) + fees
         coinbase = blocks.coinbase(height, script, value, transactions, extra=self._refused)
         earliest = self._index.median_time(height - 1) + 1
-        raw = blocks.mine_block(self._index.blocks[-1].hash, max(int(time.time()), earliest), [coinbase, *transactions])
+        raw = blocks.mine_block(
+            self._index.blocks[-1].hash, max(self._now or int(time.time()), earliest), [coinbase, *transactions]
+        )
         try:
             self._kernel.process_block(raw)
         except NodeRejected:

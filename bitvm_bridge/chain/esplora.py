@@ -295,6 +295,10 @@ class EsploraNode:
         """Raises BridgeError: a server mines nothing."""
         raise BridgeError("esplora: a server shows a chain and mines no blocks; use a regtest node for that")
 
+    def set_time(self, when: int) -> None:
+        """Raises BridgeError, too."""
+        self.mine()
+
     def mine_transactions(self, transactions: Sequence[Transaction]) -> None:
         """Raises BridgeError, too."""
         self.mine()

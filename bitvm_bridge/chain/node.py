@@ -102,6 +102,12 @@ class Node(Protocol):
     def mine(self, blocks: int = 1, script_pubkey: bytes | None = None) -> None:
         """Regtest: mine blocks with the mempool's transactions; the subsidy goes to `script_pubkey`."""
 
+    def set_time(self, when: int) -> None:
+        """Regtest: blocks that are mined from now on have this time (epoch seconds), or a later one where they must.
+
+        Consensus allows no more than two hours ahead of the clock of whoever judges them.
+        """
+
     def mine_transactions(self, transactions: Sequence[Transaction]) -> None:
         """Regtest: mine one block with exactly these transactions, relayable or not (`generateblock`)."""
 

@@ -14,7 +14,7 @@ from bitvm_bridge.roles import challenger, depositor, operator
 from bitvm_bridge.setup import InstanceSetup
 from bitvm_bridge.signing.bundle import Bundle
 from cli import stories
-from cli.stories import Stage, open_stage
+from cli.stage import Stage, open_stage
 
 PROGRAM = "hash-chain:2:1"
 WINDOWS = 6

@@ -316,3 +316,22 @@ def _is_valid(key: bytes, task: Task, signature: bytes) -> bool:
     if task.point is None:
         return secp.verify(key, task.digest, signature)
     return adaptor.verify(key, task.lock, signature)
+
+
+def sign_together(graphs: ContractGraphs, keys: Mapping[str, SecretKey], guard: NonceGuard) -> tuple[Bundle, Bundle]:
+    """Both rounds with all three in this process: the parties' bundle and the oracle's. Raises VerificationFailed."""
+    kept: dict[bytes, bytes] = {}
+    scheme = ContractScheme(graphs, kept.update)
+    trio = graphs.contract.trio
+    signers = {name: scheme.signer(trio, name, keys[name], guard) for name in trio.names}
+    nonces = {name: signer.nonces(scheme.digests) for name, signer in signers.items()}
+    partials = {name: signer.sign(scheme.digests, nonces) for name, signer in signers.items()}
+    for name in trio.names:
+        scheme.check_nonces(name, scheme.digests, nonces[name])
+        scheme.check_partials(trio, name, scheme.digests, nonces, partials[name])
+    signatures = scheme.combine(trio, scheme.digests, nonces, partials)
+    own = scheme.combine_withheld(nonces, partials, kept.get)
+    bundles = Bundle(graphs, signatures), Bundle(graphs, signatures | own)
+    for bundle in bundles:
+        bundle.verify()
+    return bundles
