@@ -195,10 +195,16 @@ def _block(server: EsploraServer, groups: Sequence[str], body: bytes, query: str
     return (404, b"Block not found") if raw is None else (200, raw)
 
 
+def _header(server: EsploraServer, groups: Sequence[str], body: bytes, query: str) -> Answer:
+    raw = _raw_block(server, groups[0])
+    return (404, b"Block not found") if raw is None else (200, raw[:80].hex().encode())
+
+
 ROUTES: list[tuple[str, Callable[[EsploraServer, Sequence[str], bytes, str], Answer]]] = [
     (r"GET /blocks/tip/height", lambda server, groups, body, query: (200, str(server.node.height()).encode())),
     (r"GET /block-height/(\d+)", _block_hash),
     (r"GET /block/([0-9a-f]{64})/raw", _block),
+    (r"GET /block/([0-9a-f]{64})/header", _header),
     (r"GET /tx/([0-9a-f]{64})(|/raw|/status)", _tx),
     (r"GET /tx/([0-9a-f]{64})/outspend/(\d+)", _outspend),
     (r"GET /scripthash/([0-9a-f]{64})/utxo", _utxos),

@@ -49,6 +49,7 @@ MAY_SEE_UPPER = (
     "bitvm_bridge/dashboard",
     "bitvm_bridge/dispute",
     "bitvm_bridge/dlc/classic",
+    "bitvm_bridge/dlc/contract",
     "bitvm_bridge/exchange",
     "bitvm_bridge/roles",
     "bitvm_bridge/service",

@@ -19,10 +19,11 @@ from bitvm_bridge.program.base import DIGEST_BITS
 from bitvm_bridge.roles import operator
 from bitvm_bridge.transaction import TxOut
 from bitvm_bridge.wallet import Prepared
+from cli.contract_stories import COLLATERAL, ORACLE_FEE, STAKE
 from cli.lies import lie
 from cli.main import root
 from cli.stage import Refusal, Stage, Step, open_stage
-from cli.stories import deposit, kick_off, set_up, stories_of
+from cli.stories import CONTRACTS, deposit, kick_off, set_up, stories_of
 from scripts_tapleaf.winternitz import bundle_capacity
 from tests.cli.bridge import PROGRAM
 
@@ -79,6 +80,8 @@ ENDINGS = {
     "fraud": "Disprove",
     "silent": "AssertTimeout_0",
     "refund": "PegInRefund",
+    "dlc": "Settle",
+    "dlc-fraud": "Refund",
 }
 
 
@@ -105,7 +108,7 @@ def core_stories(bitcoind_path: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(params=["embedded_stories", "core_stories"])
 def stories(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
-    """All five, as either node saw them."""
+    """All of them, as either node saw them."""
     found: list[dict[str, Any]] = request.getfixturevalue(request.param)
     return found
 
@@ -140,6 +143,8 @@ def test_packages_pay_two_sat_per_vbyte_together(stories: list[dict[str, Any]]) 
 
 def test_every_sat_is_accounted_for(stories: list[dict[str, Any]]) -> None:
     for story in stories:
+        if story["name"] in CONTRACTS:
+            continue
         name, fees = story["name"], {tx["name"]: tx["fee"] for tx in story["transactions"]}
         paid = {role: sum(fees.get(tx, 0) for tx in PAYERS.get(role, ())) for role in story["balances"]}
         assert story["balances"] == {role: gain - paid[role] for role, gain in GAINS[name].items()}, name
@@ -147,6 +152,29 @@ def test_every_sat_is_accounted_for(stories: list[dict[str, Any]]) -> None:
         assert story["burned"] == (PARAMS.burn if name in ("fraud", "silent") else 0)
         assert story["locked"] == LOCKED[name]
         assert sum(story["balances"].values()) == -(story["fees"] + story["burned"] + story["locked"])
+
+
+def test_every_sat_of_a_contract_is_accounted_for(stories: list[dict[str, Any]]) -> None:
+    bet, fraud = (story for story in stories if story["name"] in CONTRACTS)
+    for story in (bet, fraud):
+        fees = {tx["name"]: tx["fee"] for tx in story["transactions"]}
+        assert story["fees"] == sum(fees.values())
+        assert sum(story["balances"].values()) == -(story["fees"] + story["burned"] + story["locked"])
+        assert story["locked"] == 0
+    fees, gains = {tx["name"]: tx["fee"] for tx in bet["transactions"]}, bet["balances"]
+    offerer_won = gains["offerer"] > gains["accepter"]
+    winner, loser = ("offerer", "accepter") if offerer_won else ("accepter", "offerer")
+    paid = {"offerer": (ORACLE_FEE + 1) // 2 + fees["Funding"] // 2, "accepter": ORACLE_FEE // 2 + fees["Funding"] // 2}
+    assert gains[loser] == -COLLATERAL - paid[loser]
+    assert gains[winner] == COLLATERAL - paid[winner] - fees["Settle fee"]
+    assert gains["oracle"] == ORACLE_FEE - fees["OracleStake"] - fees["OracleSign fee"]
+    assert (gains["challenger"], bet["burned"]) == (0, 0)
+    fees, gains = {tx["name"]: tx["fee"] for tx in fraud["transactions"]}, fraud["balances"]
+    assert gains["oracle"] == -STAKE - DUST - fees["OracleStake"] - fees["OracleSign fee"]
+    assert gains["challenger"] == STAKE - STAKE // 2 + DUST - fees["Disprove"]
+    assert gains["offerer"] == -fees["Funding"] // 2 - fees["Refund fee"]
+    assert gains["accepter"] == -fees["Funding"] // 2
+    assert fraud["burned"] == STAKE // 2
 
 
 def test_who_gains_and_who_loses(stories: list[dict[str, Any]]) -> None:
@@ -167,6 +195,8 @@ def test_refusals_on_the_way(stories: list[dict[str, Any]]) -> None:
         "fraud": {"UnhappyTake"},
         "silent": {"AssertTimeout_0"},
         "refund": {"PegInRefund"},
+        "dlc": {"OracleSign", "Settle"},
+        "dlc-fraud": {"Settle", "Refund"},
     }
 
 

@@ -81,6 +81,10 @@ class BitcoindNode:
         """Height of the best chain."""
         return int(self._rpc.call("getblockcount"))
 
+    def median_time(self) -> int:
+        """Median time past of the best chain's tip (BIP113): epoch seconds."""
+        return int(self._rpc.call("getblockchaininfo")["mediantime"])
+
     def block(self, height: int) -> Block:
         """The block of the best chain at `height`. Raises NodeRejected above the tip."""
         block_hash = self._rpc.call("getblockhash", height)
@@ -181,7 +185,7 @@ class BitcoindNode:
         if not refused:
             return Verdict(True)
         if len(transactions) == 2 and refused[0] is results[0] and refused[0].get("reject-reason") in _FEE_TOO_LOW:
-            return judge(transactions, self.output, self.height(), self.min_fee_rate())
+            return judge(transactions, self.output, self.height(), self.min_fee_rate(), self.median_time)
         return Verdict(False, _reason(refused[0]))
 
     def broadcast(self, tx: Transaction, *, max_burn: int = 0) -> None:

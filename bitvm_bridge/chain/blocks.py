@@ -17,6 +17,8 @@ COINBASE_WEIGHT: Final = 8_000
 """Weight units that a template leaves for header and coinbase (`-blockreservedweight` of Bitcoin Core)."""
 HALVING: Final = 150
 """blocks between halvings on regtest."""
+MEDIAN_SPAN: Final = 11
+"""blocks whose median time a new block must exceed (BIP113)."""
 EASIEST: Final[Mapping[Network, int]] = {Network.REGTEST: 0x207FFFFF, Network.SIGNET: 0x1E0377AE}
 """nBits of the least work that a block may have: half of all hashes pass on regtest, one of 4.84 million on signet."""
 _VERSION: Final = 0x20000000

@@ -11,15 +11,13 @@ from typing import IO, Final
 
 from bitvm_bridge import policy
 from bitvm_bridge.chain import blocks
+from bitvm_bridge.chain.blocks import MEDIAN_SPAN
 from bitvm_bridge.chain.kernel import Kernel, parse_block
 from bitvm_bridge.chain.mempool import Change, Entry, Mempool
 from bitvm_bridge.chain.node import FALLBACK_FEE_RATE, Block, Utxo, Verdict, Waiting
 from bitvm_bridge.errors import BadInput, NodeRejected, NodeUnreachable
 from bitvm_bridge.params import Network
 from bitvm_bridge.transaction import OutPoint, Transaction, hash256
-
-MEDIAN_SPAN: Final = 11
-"""blocks whose median time a new block must exceed (BIP113)."""
 
 SETTLING: Final = 1_000_000_000
 """nanoseconds."""
@@ -60,6 +58,10 @@ class EmbeddedNode:
     def height(self) -> int:
         """Height of the best chain."""
         return self._index.height()
+
+    def median_time(self) -> int:
+        """Median time past of the best chain's tip (BIP113): epoch seconds."""
+        return self._index.median_time(self.height())
 
     def block(self, height: int) -> Block:
         """The block of the best chain at `height`. Raises NodeRejected above the tip."""

@@ -13,12 +13,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from statistics import median_high
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from bitvm_bridge import policy
 from bitvm_bridge.chain import signet
-from bitvm_bridge.chain.blocks import HEADER_SIZE, flaw, previous_hash
+from bitvm_bridge.chain.blocks import HEADER_SIZE, MEDIAN_SPAN, flaw, previous_hash
 from bitvm_bridge.chain.judge import judge
 from bitvm_bridge.chain.kernel import parse_block
 from bitvm_bridge.chain.node import FALLBACK_FEE_RATE, Block, Utxo, Verdict, Waiting
@@ -155,6 +156,22 @@ class EsploraNode:
         """Height of the best chain."""
         return self._int(self._text("/blocks/tip/height"), "/blocks/tip/height")
 
+    def median_time(self) -> int:
+        """Median time past of the best chain's tip (BIP113): epoch seconds, from eleven headers."""
+        tip = self.height()
+        return median_high([self._time(height) for height in range(max(0, tip + 1 - MEDIAN_SPAN), tip + 1)])
+
+    def _time(self, height: int) -> int:
+        block_hash = self._hash(self._text(f"/block-height/{height}"))
+        path = f"/block/{block_hash.hex()}/header"
+        try:
+            header = bytes.fromhex(self._text(path))
+        except ValueError:
+            raise self._false(path, "no header in hex") from None
+        if len(header) != HEADER_SIZE or hash256(header)[::-1] != block_hash:
+            raise self._false(path, "a header with another hash")
+        return int.from_bytes(header[68:72], "little")
+
     def block(self, height: int) -> Block:
         """The block of the best chain at `height`. Raises NodeRejected above the tip."""
         for _ in range(TRIES):
@@ -263,7 +280,7 @@ class EsploraNode:
 
     def test(self, transactions: Sequence[Transaction]) -> Verdict:
         """Would a mempool take these? By our copy of its rules; the server is not asked before it is sent."""
-        return judge(transactions, self.output, self.height(), self.min_fee_rate())
+        return judge(transactions, self.output, self.height(), self.min_fee_rate(), self.median_time)
 
     def broadcast(self, tx: Transaction, *, max_burn: int = 0) -> None:
         """Send one transaction. One that burns goes as a package of one: only there a server takes a limit for it."""

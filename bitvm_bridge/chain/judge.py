@@ -4,7 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bitvm_bridge import policy
 from bitvm_bridge.chain.kernel import verify_inputs
-from bitvm_bridge.chain.mempool import COINBASE_MATURITY, SEQUENCE_DISABLE, SEQUENCE_MASK, SEQUENCE_TIME
+from bitvm_bridge.chain.mempool import (
+    COINBASE_MATURITY,
+    LOCK_TIME_THRESHOLD,
+    SEQUENCE_DISABLE,
+    SEQUENCE_MASK,
+    SEQUENCE_TIME,
+)
 from bitvm_bridge.chain.node import Utxo, Verdict
 from bitvm_bridge.transaction import SEQUENCE_FINAL, OutPoint, Transaction, TxOut
 
@@ -12,11 +18,17 @@ MISSING = "bad-txns-inputs-missingorspent"
 FindOutput = Callable[[OutPoint], Utxo | None]
 
 
-def judge(transactions: Sequence[Transaction], output: FindOutput, tip: int, min_fee_rate: float) -> Verdict:
+def judge(
+    transactions: Sequence[Transaction],
+    output: FindOutput,
+    tip: int,
+    min_fee_rate: float,
+    median_time: Callable[[], int],
+) -> Verdict:
     """One transaction, or a parent with the child that pays for it, whose other coins are confirmed, for block tip + 1.
 
-    `min_fee_rate` in sat per vB. Locks are judged that count blocks; a lock in time is refused, as the bridge makes
-    none. Whether they may replace others of the mempool shows only when they are sent.
+    `min_fee_rate` in sat per vB. `median_time` of the tip is asked where a lock time is a time; a relative lock in time
+    is refused, as nothing here makes one. Whether they may replace others of the mempool shows only when they are sent.
     """
     created: dict[OutPoint, Utxo] = {}
     spent = []
@@ -24,7 +36,7 @@ def judge(transactions: Sequence[Transaction], output: FindOutput, tip: int, min
         coins = _coins(tx, created, output)
         if coins is None:
             return Verdict(False, MISSING)
-        if reason := _lock(tx, coins, tip + 1):
+        if reason := _lock(tx, coins, tip + 1, median_time):
             return Verdict(False, reason)
         spent.append([coin.output for coin in coins])
         made = (Utxo(tx.outpoint(index), out, tip + 1) for index, out in enumerate(tx.outputs))
@@ -53,10 +65,12 @@ def _coins(tx: Transaction, created: Mapping[OutPoint, Utxo], output: FindOutput
     return None if None in found else [coin for coin in found if coin is not None]
 
 
-def _lock(tx: Transaction, coins: Sequence[Utxo], height: int) -> str:
-    """Why a block at `height` could not have it yet (BIP68, lock time, coinbase maturity); empty where it could."""
-    if tx.lock_time >= height and any(txin.sequence != SEQUENCE_FINAL for txin in tx.inputs):
-        return "non-final"
+def _lock(tx: Transaction, coins: Sequence[Utxo], height: int, median_time: Callable[[], int]) -> str:
+    """Why a block at `height` could not have it yet (BIP68, BIP113, coinbase maturity); empty where it could."""
+    if tx.lock_time and any(txin.sequence != SEQUENCE_FINAL for txin in tx.inputs):
+        now = height if tx.lock_time < LOCK_TIME_THRESHOLD else median_time()
+        if tx.lock_time >= now:
+            return "non-final"
     for txin, coin in zip(tx.inputs, coins, strict=True):
         if coin.coinbase and height - coin.height < COINBASE_MATURITY:
             return "bad-txns-premature-spend-of-coinbase"

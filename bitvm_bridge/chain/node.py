@@ -63,6 +63,9 @@ class Node(Protocol):
     def height(self) -> int:
         """Height of the best chain."""
 
+    def median_time(self) -> int:
+        """Median time past of the best chain's tip (BIP113): lock times in epoch seconds must be below."""
+
     def block(self, height: int) -> Block:
         """The block of the best chain at `height`."""
 
