@@ -8,7 +8,7 @@ import hashlib
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -360,17 +360,25 @@ class Store:
         The same event again changes nothing. Raises BridgeError for a nonce that the key announced for another event.
         """
         with self.transaction():
-            for nonce, secret in secrets.items():
-                query = "SELECT event FROM oracle_nonces WHERE key = ? AND nonce = ?"
-                row = self._db.execute(query, (key, nonce)).fetchone()
-                if row is None:
-                    sealed = None if secret is None else self._encrypt(_nonce_label(key, nonce), secret)
-                    self._db.execute("INSERT INTO oracle_nonces VALUES (?, ?, ?, ?, NULL)", (key, nonce, event, sealed))
-                elif row[0] != event:
-                    raise BridgeError(
-                        f"oracle {key.hex()[:16]}…: nonce {nonce.hex()[:16]}… was announced for another event; "
-                        "two attestations under one nonce reveal its key"
-                    )
+            for nonce in self.new_oracle_nonces(key, event, secrets):
+                secret = secrets[nonce]
+                sealed = None if secret is None else self._encrypt(_nonce_label(key, nonce), secret)
+                self._db.execute("INSERT INTO oracle_nonces VALUES (?, ?, ?, ?, NULL)", (key, nonce, event, sealed))
+
+    def new_oracle_nonces(self, key: bytes, event: bytes, nonces: Iterable[bytes]) -> list[bytes]:
+        """Those of an event's nonces that are not kept yet. Raises BridgeError as `keep_oracle_nonces`."""
+        found = []
+        for nonce in nonces:
+            query = "SELECT event FROM oracle_nonces WHERE key = ? AND nonce = ?"
+            row = self._db.execute(query, (key, nonce)).fetchone()
+            if row is None:
+                found.append(nonce)
+            elif row[0] != event:
+                raise BridgeError(
+                    f"oracle {key.hex()[:16]}…: nonce {nonce.hex()[:16]}… was announced for another event; "
+                    "two attestations under one nonce reveal its key"
+                )
+        return found
 
     def oracle_nonce_secret(self, key: bytes, nonce: bytes) -> bytes:
         """The 32 secret bytes of a nonce. Raises BridgeError where they are not in this store."""

@@ -8,6 +8,7 @@ from bitvm_bridge.dlc.equivocation import Proof
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.keys import Role
 from cli.app import App, emit, read_file, say, with_app, write_secret
+from cli.dlc_classic import classic
 from cli.dlc_oracle import oracle
 from cli.keys import add_key_commands
 
@@ -34,6 +35,7 @@ def party() -> None:
 
 
 dlc.add_command(oracle)
+dlc.add_command(classic)
 add_key_commands(party, Role.PARTY)
 
 

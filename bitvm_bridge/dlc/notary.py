@@ -42,6 +42,12 @@ def attest(
     return oracle.attest(key, nonces, announcement, outcomes, hashing, store.bind_oracle_nonces)
 
 
+def check(store: Store, announcement: Announcement, hashing: Hashing = Hashing.TAGGED) -> None:
+    """Can it be followed? Raises as `follow`, and takes no note."""
+    announcement.verify(hashing)
+    store.new_oracle_nonces(announcement.key, announcement.id, announcement.nonces)
+
+
 def follow(store: Store, announcement: Announcement, hashing: Hashing = Hashing.TAGGED) -> None:
     """Take note of an announcement before anything is built on it.
 

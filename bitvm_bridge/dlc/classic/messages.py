@@ -417,7 +417,7 @@ _ROUNDING: Final[Codec[RoundingIntervals]] = Wrapped(
     ),
 )
 _PIECE: Final = Record(_PieceFields, (("endPoint", "start", _PAYOUT_POINT), ("payoutCurvePiece", "curve", _CURVE)))
-_FUNCTION: Final[Codec[PayoutFunction]] = Mapped(
+FUNCTION: Final[Codec[PayoutFunction]] = Mapped(
     Record(
         _FunctionFields,
         (("payoutFunctionPieces", "pieces", Vector(_PIECE)), ("lastEndpoint", "end", _PAYOUT_POINT)),
@@ -429,7 +429,7 @@ _NUMERIC_PAYOUTS: Final = Record(
     NumericPayouts,
     (
         ("numDigits", "digits", U16),
-        ("payoutFunction", "function", _FUNCTION),
+        ("payoutFunction", "function", FUNCTION),
         ("roundingIntervals", "rounding", _ROUNDING),
     ),
 )

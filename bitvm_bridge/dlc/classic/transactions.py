@@ -77,16 +77,23 @@ class Party:
         weights = (input_weight(len(each.redeem_script), each.max_witness_size) for each in self.inputs)
         return funding_fee(weights, len(self.change_script), fee_rate)
 
+    @property
+    def brought(self) -> int:
+        """sat of its inputs."""
+        return sum(each.spent.amount for each in self.inputs)
+
+    def needed(self, fee_rate: int) -> int:
+        """sat that its inputs must bring: collateral, both fees and the least change."""
+        return self.collateral + self.closing_fee(fee_rate) + self.funding_fee(fee_rate) + DUST_LIMIT
+
     def change(self, fee_rate: int) -> int:
         """sat that come back to it: its inputs less collateral and both fees. Raises BadInput below the dust limit."""
-        brought = sum(each.spent.amount for each in self.inputs)
-        change = brought - self.collateral - self.closing_fee(fee_rate) - self.funding_fee(fee_rate)
-        if change < DUST_LIMIT:
-            needed = brought - change + DUST_LIMIT
+        brought, needed = self.brought, self.needed(fee_rate)
+        if brought < needed:
             raise BadInput(
                 "funding inputs", f"{brought:,} sat", f"enough: collateral, fees and change take {needed:,} sat"
             )
-        return change
+        return brought - needed + DUST_LIMIT
 
 
 @dataclass(frozen=True)
