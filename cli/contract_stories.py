@@ -14,8 +14,8 @@ from bitvm_bridge.dlc.contract.contract import Agreement, Coin, Side
 from bitvm_bridge.dlc.contract.moves import OracleKeys
 from bitvm_bridge.dlc.contract.signing import Bundle, ContractGraphs, sign_together
 from bitvm_bridge.dlc.contract.terms import BLOCK_TIME, MIN_MARGIN, Terms
-from bitvm_bridge.dlc.oracle import Announcement, EnumEvent, Hashing
-from bitvm_bridge.dlc.payouts import EnumeratedPayouts
+from bitvm_bridge.dlc.oracle import Announcement, EnumEvent, Event, Hashing
+from bitvm_bridge.dlc.payouts import EnumeratedPayouts, Payouts
 from bitvm_bridge.errors import BridgeError
 from bitvm_bridge.keys import Role, SecretKey
 from bitvm_bridge.params import Network
@@ -50,7 +50,7 @@ class Played:
     parties: Bundle
     """The same without what only the oracle may have."""
     keys: OracleKeys
-    nonce: SecretKey
+    nonces: tuple[SecretKey, ...]
 
     @property
     def announcement(self) -> Announcement:
@@ -58,10 +58,11 @@ class Played:
         return self.bundle.contract.terms.announcement
 
     def attest(self, outcome: int) -> oracle.Attestation:
-        """What the oracle publishes."""
+        """What the oracle publishes; the digits that an outcome leaves open are zero."""
         said = self.bundle.contract.terms.outcomes[outcome].oracles[0][1]
+        said = (*said, *("0" for _ in self.nonces[len(said) :]))
         hashing = self.bundle.contract.terms.hashing
-        return oracle.attest(self.keys.announcing, [self.nonce], self.announcement, said, hashing, lambda *_: None)
+        return oracle.attest(self.keys.announcing, self.nonces, self.announcement, said, hashing, lambda *_: None)
 
     def computed(self) -> tuple[bytes, ...]:
         """The honest values."""
@@ -69,9 +70,14 @@ class Played:
         return program.inner.run(program.inner.read_input(None)).values
 
 
-def terms_of(announcement: Announcement, network: Network, program: str, *, key_path: bool = False) -> Terms:
-    """A bet on the weather: who is right has it all."""
-    payouts = EnumeratedPayouts((("sun", 2 * COLLATERAL), ("rain", 0)))
+BET: Final = EnumeratedPayouts((("sun", 2 * COLLATERAL), ("rain", 0)))
+"""Who is right has it all."""
+
+
+def terms_of(
+    announcement: Announcement, network: Network, program: str, *, payouts: Payouts = BET, key_path: bool = False
+) -> Terms:
+    """The shortest windows and times that are allowed."""
     contract = SingleContract(2 * COLLATERAL, ContractEvent(payouts, SingleOracle(announcement)))
     return Terms(
         network=network,
@@ -110,17 +116,17 @@ def agree(stage: Stage, terms: Terms) -> Agreement:
     return Agreement(terms, offerer, accepter)
 
 
-def announce(stage: Stage, maturity: int) -> tuple[Announcement, SecretKey]:
-    """The event, and the nonce that signs what happens."""
-    nonce = SecretKey(secrets.token_bytes(32))
+def announce(stage: Stage, maturity: int, event: Event) -> tuple[Announcement, tuple[SecretKey, ...]]:
+    """The event, and the nonces that sign what happens."""
+    nonces = tuple(SecretKey(secrets.token_bytes(32)) for _ in range(event.nonce_count))
     key = stage.seeds[Party.ORACLE].oracle_key()
-    return oracle.announce(key, [nonce], maturity, EVENT, "weather", Hashing.TAGGED), nonce
+    return oracle.announce(key, nonces, maturity, event, "weather", Hashing.TAGGED), nonces
 
 
-def set_up(stage: Stage, *, key_path: bool = False, maturity: int | None = None) -> Played:
+def set_up(stage: Stage, event: Event = EVENT, payouts: Payouts = BET, *, key_path: bool = False) -> Played:
     """From an announcement to a funded contract behind which the oracle's stake stands."""
-    announcement, nonce = announce(stage, int(time.time()) + SIGNING_TIME if maturity is None else maturity)
-    terms = terms_of(announcement, stage.params.network, str(stage.spec), key_path=key_path)
+    announcement, nonces = announce(stage, int(time.time()) + SIGNING_TIME, event)
+    terms = terms_of(announcement, stage.params.network, str(stage.spec), payouts=payouts, key_path=key_path)
     agreement = agree(stage, terms)
     seed = stage.seeds[Party.ORACLE]
     keys = OracleKeys(seed.oracle_key(), seed.contract_key(agreement.id), seed.winternitz_seed())
@@ -136,7 +142,7 @@ def set_up(stage: Stage, *, key_path: bool = False, maturity: int | None = None)
     for name in (Party.OFFERER, Party.ACCEPTER):
         signatures |= moves.funding_signatures(agreement, stage.seeds[name].wallet_key())
     stage.confirm(moves.funding(agreement, signatures), "both parties lock their collateral")
-    return Played(own, parties, keys, nonce)
+    return Played(own, parties, keys, nonces)
 
 
 def _once() -> NonceGuard:
