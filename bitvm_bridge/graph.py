@@ -61,6 +61,7 @@ class GraphInput:
     leaf: str
     signer: Party | None
     sighash: SigHash
+    locked: bool = False
 
     @property
     def wait(self) -> int:
@@ -192,7 +193,7 @@ class TransactionGraph:
         for position, source in enumerate(sources):
             if item.each or not many or position == index:
                 name = f"{item.name}_{position}" if many else item.name
-                yield GraphInput(name, source, item.leaf, item.signer, item.sighash)
+                yield GraphInput(name, source, item.leaf, item.signer, item.sighash, item.locked)
 
     def _is_sole(self, item: OutputField) -> bool:
         """Is this the one output of a field that may have several?"""

@@ -34,8 +34,10 @@ COLLATERAL: Final = COIN // 2
 """sat of each party."""
 STAKE: Final = COIN // 2
 ORACLE_FEE: Final = 100_001
-WINDOW: Final = 6
-"""blocks in which the oracle can be proved wrong, and as many again before its bond is forfeit."""
+WINDOW: Final = 4
+"""blocks in which the oracle can be proved wrong."""
+GRACE: Final = 2
+"""blocks more before it has its bond back without a settlement, and again before it loses it."""
 SIGNING_TIME: Final = 600
 TO_MEDIAN: Final = 6
 """blocks of a new time before the median of eleven is that time (BIP113)."""
@@ -89,8 +91,8 @@ def terms_of(
         program=program,
         signing_time=SIGNING_TIME,
         dispute_window=WINDOW,
-        forfeit_window=WINDOW,
-        refund=announcement.maturity + SIGNING_TIME + (WINDOW + 1) * BLOCK_TIME + MIN_MARGIN,
+        grace_window=GRACE,
+        refund=announcement.maturity + SIGNING_TIME + (WINDOW + 2 * GRACE + 1) * BLOCK_TIME + MIN_MARGIN,
         fee_rate=2,
         salt=secrets.token_bytes(32),
         margin=MIN_MARGIN,
@@ -125,7 +127,7 @@ def announce(stage: Stage, maturity: int, event: Event) -> tuple[Announcement, t
 
 def set_up(stage: Stage, event: Event = EVENT, payouts: Payouts = BET, *, key_path: bool = False) -> Played:
     """From an announcement to a funded contract behind which the oracle's stake stands."""
-    announcement, nonces = announce(stage, int(time.time()) + SIGNING_TIME, event)
+    announcement, nonces = announce(stage, int(time.time()), event)
     terms = terms_of(announcement, stage.params.network, str(stage.spec), payouts=payouts, key_path=key_path)
     agreement = agree(stage, terms)
     seed = stage.seeds[Party.ORACLE]
@@ -137,11 +139,11 @@ def set_up(stage: Stage, event: Event = EVENT, payouts: Payouts = BET, *, key_pa
         Party.ORACLE: keys.contract,
     }
     parties, own = sign_together(ContractGraphs(contract), {str(name): key for name, key in signing.items()}, _once())
-    stage.confirm(staked, "the oracle locks its stake: everything that can become of it is signed")
     signatures: dict[int, bytes] = {}
     for name in (Party.OFFERER, Party.ACCEPTER):
         signatures |= moves.funding_signatures(agreement, stage.seeds[name].wallet_key())
-    stage.confirm(moves.funding(agreement, signatures), "both parties lock their collateral")
+    stage.confirm(moves.funding(agreement, signatures), "everything is signed: both parties lock their collateral")
+    stage.confirm(staked, "the oracle locks its stake, which it loses if it signs nothing or what is false")
     return Played(own, parties, keys, nonces)
 
 
@@ -177,7 +179,7 @@ def dlc(stage: Stage) -> None:
     stage.refused(settle, "one block early")
     stage.mine_to(height + WINDOW - 1)
     stage.confirm(settle, f"{said!r}: the winner is paid, and the oracle has its stake and fee")
-    secret = moves.attested(played.parties, truth, settle.tx)
+    secret = moves.revealed(played.parties, truth, settle.tx)
     if secret.reveal() != played.attest(truth).signatures[0][32:]:
         raise BridgeError("Settle: it does not reveal the attestation")
 

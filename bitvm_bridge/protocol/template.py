@@ -162,7 +162,8 @@ class Free(OutputField):
 class Spend(InputField):
     """An input that spends a declared output by one leaf.
 
-    `each` takes every output of a `many` field; without it, an indexed template takes its own one.
+    `each` takes every output of a `many` field; without it, an indexed template takes its own one. What signs a
+    `locked` one at set-up is a pre-signature, which an oracle's attestation completes.
     """
 
     def __init__(
@@ -172,12 +173,14 @@ class Spend(InputField):
         signer: Party | None,
         sighash: SigHash = SigHash.DEFAULT,
         each: bool = False,
+        locked: bool = False,
     ) -> None:
         self.source = source
         self.leaf = leaf
         self.signer = signer
         self.sighash = sighash
         self.each = each
+        self.locked = locked
 
 
 class Coins(InputField):

@@ -67,7 +67,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "refund one second early": (lambda: terms(refund=terms().earliest_refund - 1), "refund time"),
     "no margin": (lambda: terms(margin=MIN_MARGIN - 1), "margin"),
     "no window": (lambda: terms(dispute_window=0), "dispute window"),
-    "windows beyond a relative lock": (lambda: terms(dispute_window=65_000, forfeit_window=1_000), "forfeit window"),
+    "windows beyond a relative lock": (lambda: terms(dispute_window=65_000, grace_window=268), "grace window"),
     "no stake": (lambda: terms(stake=0), "stake"),
     "stake of which nothing is left": (lambda: terms(stake=2_000, burn_percent=99), "share"),
     "no burn": (lambda: terms(burn_percent=0), "burn percent"),
@@ -191,15 +191,15 @@ def test_all_that_leaves_outputs_open_fixes_the_burn() -> None:
 
 
 def slashing_burns_of(graph: ContractGraph) -> list[str]:
-    """No ending leaves the bond out, and only Settle and Refund touch the collateral."""
+    """No ending leaves the bond out, and only settlements and Refund touch the collateral."""
     problems = []
-    for name in ("Settle", "Disprove", "Forfeit"):
+    for name in ("Settle", "Release", "Disprove", "Forfeit"):
         if "OracleSign.bond" not in {entry.source.name for entry in graph[name].inputs}:
             problems.append(name)
     takers = {
         item.name for item in graph.txs.values() for entry in item.inputs if entry.source.name == "Funding.collateral"
     }
-    return problems + ([] if takers == {"Settle", "Refund"} else sorted(takers))
+    return problems + ([] if takers == {"Settle", "LateSettle", "Refund"} else sorted(takers))
 
 
 def without(given: dict[str, bytes], label: str) -> dict[str, bytes]:
@@ -217,10 +217,13 @@ def signed() -> tuple[Bundle, Bundle]:
 
 def test_the_count_of_signatures_is_read_off_the_graph(signed: tuple[Bundle, Bundle]) -> None:
     parties, oracles = signed
-    per_outcome = {"OracleSign": 1, "Settle": 3, "Disprove": 1, "Forfeit": 1}
+    per_outcome = {"OracleSign": 1, "Settle": 3, "Release": 1, "LateSettle": 2, "Disprove": 1, "Forfeit": 1}
     assert len(oracles.signatures) == 2 + 3 * sum(per_outcome.values())
     assert len(oracles.signatures) - len(parties.signatures) == 3
-    assert [len(one) for name, one in parties.signatures.items() if "Settle.collateral" in name] == [65] * 3
+    locked = [name for name, one in parties.signatures.items() if len(one) == 65]
+    assert sorted(name.partition("/")[2] for name in locked) == sorted(
+        ["Settle.collateral", "LateSettle.collateral", "Release.bond"] * 3
+    )
 
 
 def test_a_bundle_survives_its_document(signed: tuple[Bundle, Bundle]) -> None:

@@ -20,7 +20,7 @@ from bitvm_bridge.keys import SecretKey
 from bitvm_bridge.params import DUST
 from bitvm_bridge.protocol import Party
 from bitvm_bridge.wallet import Prepared
-from cli.contract_stories import COLLATERAL, ORACLE_FEE, STAKE, WINDOW, Played, set_up
+from cli.contract_stories import COLLATERAL, GRACE, ORACLE_FEE, STAKE, WINDOW, Played, set_up
 from cli.lies import lie
 from cli.stage import Stage
 from tests.dlc.staked import (
@@ -73,7 +73,7 @@ def test_every_outcome_settles_as_agreed(stage: Stage, outcome: int, key_path: b
     assert paid(settle, accepter) == (2 * COLLATERAL - payout if payout < 2 * COLLATERAL else 0)
     dust = payout if payout < DUST else 0
     assert paid(settle, contract.oracle.payout) == STAKE + ORACLE_FEE + DUST + dust
-    found = moves.attested(played.parties, outcome, settle.tx)
+    found = moves.revealed(played.parties, outcome, settle.tx)
     assert found.reveal() == played.attest(outcome).signatures[0][32:]
     assert settle.parent.fee == 0
     assert len(settle.tx.inputs[0].witness) == (1 if key_path else 3)
@@ -148,19 +148,55 @@ def test_a_silent_oracle_loses_its_stake_and_not_one_block_early(stage: Stage, p
     timed_out(stage, played)
 
 
-def test_a_forfeit_burns_a_share_and_leaves_the_rest_to_the_oracle(stage: Stage, played: Played) -> None:
-    """Neither party settles, and the oracle keeps its attestation back: it pays for that."""
-    outcome = truth(played)
+def test_an_oracle_that_never_attests_loses_its_bond_and_not_one_block_early(stage: Stage, played: Played) -> None:
+    outcome, agreement = truth(played), played.parties.contract.agreement
     height = oracle_signs(stage, played, outcome)
-    forfeit = moves.forfeit(wallet(stage, Party.ORACLE), played.bundle, outcome)
-    stage.mine_to(height + 2 * WINDOW - 2)
-    assert not allowed(stage, forfeit)
+    forfeit = moves.forfeit(wallet(stage, Party.ACCEPTER), played.parties, outcome)
+    stage.mine_to(height + WINDOW + 2 * GRACE - 2)
+    assert forfeit.test(stage.node).reason.startswith("non-BIP68-final")
     stage.mine(1)
     stage.confirm(forfeit, "")
     assert forfeit.tx.outputs[0].amount == STAKE // 2
-    assert paid(forfeit, played.bundle.contract.oracle.payout) == STAKE - STAKE // 2
+    assert paid(forfeit, agreement.offerer.payout) == paid(forfeit, agreement.accepter.payout) == STAKE // 4
     settle = moves.settle(wallet(stage, Party.ACCEPTER), played.parties, outcome, played.attest(outcome))
     assert not allowed(stage, settle)
+
+
+def test_parties_that_close_by_themselves_cannot_take_an_honest_oracles_stake(stage: Stage, played: Played) -> None:
+    """It signs, and has its bond back against its attestation; a closed collateral costs it the fee alone."""
+    outcome = truth(played)
+    height = oracle_signs(stage, played, outcome)
+    back = moves.release(wallet(stage, Party.ORACLE), played.bundle, outcome, played.attest(outcome))
+    stage.mine_to(height + WINDOW + GRACE - 2)
+    assert back.test(stage.node).reason.startswith("non-BIP68-final")
+    stage.mine(1)
+    stage.confirm(back, "")
+    assert paid(back, played.bundle.contract.oracle.payout) == STAKE
+    assert not allowed(stage, moves.forfeit(wallet(stage, Party.ACCEPTER), played.parties, outcome))
+
+
+def test_an_oracle_that_withholds_its_attestation_tells_it_with_the_release(stage: Stage, played: Played) -> None:
+    """The parties have it from the chain, and are paid as it says, before any refund."""
+    outcome = truth(played)
+    height = oracle_signs(stage, played, outcome)
+    stage.mine_to(height + WINDOW + GRACE - 1)
+    back = moves.release(wallet(stage, Party.ORACLE), played.bundle, outcome, played.attest(outcome))
+    stage.confirm(back, "")
+    secret = moves.revealed(played.parties, outcome, back.tx)
+    assert secret.reveal() == played.attest(outcome).signatures[0][32:]
+    late = moves.late_settle(wallet(stage, Party.OFFERER), played.parties, outcome, secret)
+    stage.confirm(late, "")
+    payout = PAYOUTS.payouts[outcome][1]
+    assert paid(late, played.parties.contract.agreement.offerer.payout) == (payout if payout >= DUST else 0)
+    assert moves.revealed(played.parties, outcome, late.tx).reveal() == secret.reveal()
+    with pytest.raises(VerificationFailed, match="nothing in it tells"):
+        moves.revealed(played.parties, (outcome + 1) % 3, late.tx)
+    with pytest.raises(VerificationFailed, match="not that of the point"):
+        moves.late_settle(wallet(stage, Party.OFFERER), played.parties, (outcome + 1) % 3, secret)
+
+
+def secret(played: Played, outcome: int) -> SecretKey:
+    return moves.secret_of(played.parties.contract.terms, outcome, played.attest(outcome))
 
 
 def disproved(stage: Stage, played: Played, outcome: int, values: tuple[bytes, ...]) -> Prepared:
@@ -171,10 +207,12 @@ def disproved(stage: Stage, played: Played, outcome: int, values: tuple[bytes, .
     assert proof is not None
     disproof = moves.disprove(wallet(stage, Party.CHALLENGER), played.parties, outcome, proof)
     stage.confirm(disproof, "")
-    stage.mine_to(height + 2 * WINDOW)
+    stage.mine_to(height + WINDOW + 2 * GRACE)
     for prepared in (
         moves.settle(wallet(stage, Party.ACCEPTER), played.parties, outcome, played.attest(outcome)),
-        moves.forfeit(wallet(stage, Party.ORACLE), played.bundle, outcome),
+        moves.release(wallet(stage, Party.ORACLE), played.bundle, outcome, played.attest(outcome)),
+        moves.late_settle(wallet(stage, Party.ACCEPTER), played.parties, outcome, secret(played, outcome)),
+        moves.forfeit(wallet(stage, Party.ACCEPTER), played.parties, outcome),
     ):
         assert prepared.test(stage.node).reason.startswith("bad-txns-inputs-missingorspent")
     burned = disproof.tx.outputs[0]
@@ -270,6 +308,8 @@ def endings(stage: Stage, played: Played) -> Iterator[Prepared]:
     for outcome in range(3):
         yield moves.oracle_sign(payer, played.bundle, outcome, asserted(played, outcome))
         yield moves.settle(payer, played.bundle, outcome, played.attest(outcome))
+        yield moves.late_settle(payer, played.bundle, outcome, secret(played, outcome))
+        yield moves.release(payer, played.bundle, outcome, played.attest(outcome))
         yield moves.forfeit(payer, played.bundle, outcome)
         proof = moves.find_proof(played.bundle, outcome, asserted(played, outcome))
         if proof is not None:
@@ -317,7 +357,14 @@ def test_funding_needs_both_parties(stage: Stage, played: Played) -> None:
         moves.funding_signatures(agreement, SecretKey(bytes([5]) * 32))
 
 
-SIZES = {"Refund": (185, 167), "OracleTimeout": (203, 203), "Settle": (402, 385), "Forfeit": (160, 160)}
+SIZES = {
+    "Refund": (185, 167),
+    "OracleTimeout": (203, 203),
+    "Settle": (402, 385),
+    "LateSettle": (311, 294),
+    "Release": (158, 158),
+    "Forfeit": (211, 211),
+}
 """vB with a script for the collateral, and by key path."""
 
 
@@ -328,6 +375,8 @@ def test_sizes(stage: Stage, key_path: bool) -> None:
         moves.refund(payer, played.parties),
         moves.oracle_timeout(payer, played.parties),
         moves.settle(payer, played.parties, 2, played.attest(2)),
+        moves.late_settle(payer, played.parties, 2, secret(played, 2)),
+        moves.release(payer, played.bundle, 2, played.attest(2)),
         moves.forfeit(payer, played.parties, 0),
     )
     assert {one.name: one.tx.vsize for one in made} == {name: pair[key_path] for name, pair in SIZES.items()}

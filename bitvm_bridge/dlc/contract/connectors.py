@@ -82,15 +82,10 @@ def stake_outputs(terms: Terms, trio: bytes, bundles: Sequence[Sequence[winterni
 def bond(case: Case) -> Connector:
     """The stake behind what the oracle signed; every ending spends it, so that only one can happen."""
     contract, key = case.contract, case.contract.trio.key
-    settle, forfeit = contract.terms.dispute_window, contract.terms.forfeit_csv
-    return Connector(
-        bond_amount(contract),
-        (
-            Leaf("covenant", covenant.signed(key)),
-            Leaf("settle", covenant.signed_after(key, settle), wait=settle),
-            Leaf("forfeit", covenant.signed_after(key, forfeit), wait=forfeit),
-        ),
-    )
+    terms = contract.terms
+    waits = {"settle": terms.dispute_window, "release": terms.release_csv, "forfeit": terms.forfeit_csv}
+    after = (Leaf(name, covenant.signed_after(key, wait), wait=wait) for name, wait in waits.items())
+    return Connector(bond_amount(contract), (Leaf("covenant", covenant.signed(key)), *after))
 
 
 def bond_amount(of: Contract) -> int:

@@ -12,7 +12,7 @@ from bitvm_bridge.dispute.disprove import Proof
 from bitvm_bridge.dlc.contract.connectors import stake_outputs
 from bitvm_bridge.dlc.contract.contract import Agreement, Contract, OracleSide, stake_claim
 from bitvm_bridge.dlc.contract.program import result
-from bitvm_bridge.dlc.contract.signing import LOCKED, Bundle, label
+from bitvm_bridge.dlc.contract.signing import Bundle, label
 from bitvm_bridge.dlc.contract.terms import RESULT_BITS, Terms
 from bitvm_bridge.dlc.oracle import Attestation
 from bitvm_bridge.dlc.payouts import settled_by
@@ -124,10 +124,23 @@ def settle(wallet: Wallet, bundle: Bundle, outcome: int, attestation: Attestatio
 
     Raises VerificationFailed for an attestation that is not the announced oracle's, or is to another outcome.
     """
-    terms = bundle.contract.terms
+    return _package(wallet, bundle, outcome, "Settle", secret_of(bundle.contract.terms, outcome, attestation))
+
+
+def late_settle(wallet: Wallet, bundle: Bundle, outcome: int, secret: SecretKey) -> Prepared:
+    """LateSettle with an attestation's secret, such as `revealed` finds. Raises VerificationFailed for another one."""
+    return _package(wallet, bundle, outcome, "LateSettle", secret)
+
+
+def release(wallet: Wallet, bundle: Bundle, outcome: int, attestation: Attestation) -> Prepared:
+    """Release, which publishes the attestation's secret. Raises as `settle`."""
+    return _package(wallet, bundle, outcome, "Release", secret_of(bundle.contract.terms, outcome, attestation))
+
+
+def secret_of(terms: Terms, outcome: int, attestation: Attestation) -> SecretKey:
+    """The secret that completes what an outcome locks. Raises VerificationFailed for an attestation that does not."""
     attestation.verify(terms.announcement, terms.hashing)
-    secret = terms.outcomes[outcome].secret({0: attestation})
-    return _package(wallet, bundle, outcome, "Settle", secret)
+    return terms.outcomes[outcome].secret({0: attestation})
 
 
 def refund(wallet: Wallet, bundle: Bundle) -> Prepared:
@@ -179,14 +192,22 @@ def disprove(wallet: Wallet, bundle: Bundle, outcome: int, proof: Proof) -> Prep
     return prepared
 
 
-def attested(bundle: Bundle, outcome: int, settled: Transaction) -> SecretKey:
-    """The attestation's secret, out of a Settle that is on the chain. Raises VerificationFailed for another one."""
-    declared = bundle.graphs.of(outcome)["Settle"]
-    name = label(outcome, declared, LOCKED[1])
-    task = bundle.graphs.tasks[name]
-    if settled.txid != declared.tx.txid or not settled.inputs[0].witness:
-        raise VerificationFailed(f"{settled.txid_hex}: not the Settle of this outcome")
-    return adaptor.extract(task.lock, bundle.signatures[name], settled.inputs[0].witness[0])
+def revealed(bundle: Bundle, outcome: int, tx: Transaction) -> SecretKey:
+    """The attestation's secret, out of a Settle, LateSettle or Release that is on the chain.
+
+    Raises VerificationFailed for another transaction.
+    """
+    for name in ("Settle", "LateSettle", "Release"):
+        declared = bundle.graphs.of(outcome)[name]
+        if declared.tx.txid != tx.txid:
+            continue
+        for index, entry in enumerate(declared.inputs):
+            if entry.locked and tx.inputs[index].witness:
+                signed = label(outcome, declared, entry.name)
+                return adaptor.extract(
+                    bundle.graphs.tasks[signed].lock, bundle.signatures[signed], tx.inputs[index].witness[0]
+                )
+    raise VerificationFailed(f"{tx.txid_hex}: nothing in it tells the attestation to this outcome")
 
 
 def _package(
@@ -196,9 +217,9 @@ def _package(
     items = {}
     for entry in declared.inputs:
         signature = bundle.signature(outcome, declared, entry.name)
-        if secret is not None and (name, entry.name) == LOCKED:
-            lock = bundle.graphs.tasks[label(outcome, declared, entry.name)].lock
-            signature = adaptor.adapt(bundle.contract.pair.key, lock, signature, secret)
+        if entry.locked and secret is not None:
+            task = bundle.graphs.tasks[label(outcome, declared, entry.name)]
+            signature = adaptor.adapt(bundle.graphs.key(task.signers), task.lock, signature, secret)
         items[entry.name] = (signature,)
     return wallet.package(name, Funded(_with_items(declared, items), tuple(declared.spent)))
 

@@ -24,7 +24,6 @@ from bitvm_bridge.signing.adaptor import AdaptorSigner, Lock
 from bitvm_bridge.signing.musig import Committee, Digests, NonceGuard, Nonces, Partials, Signer
 
 SIGNED_BY_ORACLE: Final = "OracleSign"
-LOCKED: Final = ("Settle", "collateral")
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,10 @@ class ContractGraphs:
             self._known[outcome] = ContractGraph(self.contract, self._cases[outcome])
         return self._known[outcome]
 
+    def key(self, signers: Party) -> bytes:
+        """The aggregate key (32 bytes) of both parties, or of all three."""
+        return self.contract.pair.key if signers is Party.PAIR else self.contract.trio.key
+
     def case(self, outcome: int) -> Case:
         """One outcome."""
         return self._cases[outcome]
@@ -91,7 +94,7 @@ class ContractGraphs:
                 if entry.signer is None:
                     continue
                 point = None
-                if outcome is not None and (item.name, entry.name) == LOCKED:
+                if outcome is not None and entry.locked:
                     point = terms.outcomes[outcome].point((terms.announcement,), terms.hashing)
                 withheld = item.name == SIGNED_BY_ORACLE
                 yield item, entry.name, Task(entry.signer, item.digest(entry.name), point, withheld)
@@ -112,7 +115,7 @@ class _Group:
 
 
 class ContractScheme:
-    """The session of a contract, for `exchange.signing`: three groups of signatures, and one member in two of three.
+    """The session of a contract, for `exchange.signing`: two sets of signers, and signatures that a point locks or not.
 
     `keep` is given the oracle's own shares of what only it may complete, by the public nonce (66 bytes) that each was
     made with, before any other share leaves the process.
@@ -123,7 +126,7 @@ class ContractScheme:
         self.keep = keep
         self.tasks = graphs.tasks
         self.committees = {Party.TRIO: graphs.contract.trio, Party.PAIR: graphs.contract.pair}
-        kinds = ((Party.TRIO, False), (Party.PAIR, False), (Party.PAIR, True))
+        kinds = ((signers, locked) for signers in self.committees for locked in (False, True))
         self.groups = tuple(
             _Group(
                 signers,
@@ -287,7 +290,6 @@ class Bundle:
 
         The oracle's bundle has all of them, a party's all but those of OracleSign.
         """
-        keys = {Party.TRIO: self.contract.trio.key, Party.PAIR: self.contract.pair.key}
         unknown = set(self.signatures) - set(self.graphs.tasks)
         if unknown:
             raise VerificationFailed(f"{min(unknown)}: a signature that nobody owes")
@@ -297,7 +299,7 @@ class Bundle:
                 continue
             if name not in self.signatures:
                 raise VerificationFailed(f"{name}: the signature is missing")
-            if not _is_valid(keys[task.signers], task, self.signatures[name]):
+            if not _is_valid(self.graphs.key(task.signers), task, self.signatures[name]):
                 raise VerificationFailed(f"{name}: the signature does not verify")
 
     def to_json(self) -> dict[str, str]:

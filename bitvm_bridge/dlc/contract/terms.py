@@ -41,7 +41,7 @@ class TermsDocument(Document, frozen=True):
     program: str
     signing_time: int
     dispute_window: int
-    forfeit_window: int
+    grace_window: int
     margin: int
     refund: int
     fee_rate: int
@@ -54,8 +54,9 @@ class Terms:
     """`contract` has the collateral of both parties together and the offerer's payout for every outcome.
 
     Amounts are sat. The oracle has `signing_time` seconds after the event's maturity to sign on the chain; what it
-    signs can be disproved for `dispute_window` blocks, and is forfeit `forfeit_window` blocks later; the parties have
-    their collateral back from `refund` on (epoch seconds). `margin` seconds lie between. With `key_path` the
+    signs can be disproved for `dispute_window` blocks; `grace_window` blocks later it may take its bond back without a
+    settlement, and as many after that it loses the bond. The parties have their collateral back from `refund` on (epoch
+    seconds). `margin` seconds lie between. With `key_path` the
     collateral is spent without a script. `fee_rate` (sat/vB) is the funding transaction's. The salt makes two contracts
     of the same terms differ.
     """
@@ -69,7 +70,7 @@ class Terms:
     program: str
     signing_time: int
     dispute_window: int
-    forfeit_window: int
+    grace_window: int
     refund: int
     fee_rate: int
     salt: bytes
@@ -93,7 +94,7 @@ class Terms:
         _check("share of a slashed stake for those who prove it wrong", self.reward, 2 * DUST, MAX_MONEY)
         _check("signing time", self.signing_time, 1, 1 << 31)
         _check("dispute window", self.dispute_window, 1, MAX_RELATIVE_LOCK)
-        _check("forfeit window", self.forfeit_window, 1, MAX_RELATIVE_LOCK - self.dispute_window)
+        _check("grace window", self.grace_window, 1, (MAX_RELATIVE_LOCK - self.dispute_window) // 2)
         _check("margin", self.margin, MIN_MARGIN, 1 << 31)
         _check("fee rate", self.fee_rate, 1, MAX_FEE_RATE)
         if len(self.salt) != SALT_SIZE:
@@ -161,13 +162,21 @@ class Terms:
 
     @property
     def earliest_refund(self) -> int:
-        """Epoch seconds: a settlement of what was signed at the last moment comes before it, `margin` included."""
-        return self.sign_by + (self.dispute_window + 1) * BLOCK_TIME + self.margin
+        """Epoch seconds: by then the oracle has signed and attested, or lost its stake, with `margin` seconds to spare.
+
+        So whatever it attests to can be settled before.
+        """
+        return self.sign_by + (self.forfeit_csv + 1) * BLOCK_TIME + self.margin
+
+    @property
+    def release_csv(self) -> int:
+        """Blocks after the oracle's signature before it has its bond back without a settlement."""
+        return self.dispute_window + self.grace_window
 
     @property
     def forfeit_csv(self) -> int:
-        """Blocks after the oracle's signature before its bond is forfeit."""
-        return self.dispute_window + self.forfeit_window
+        """Blocks after the oracle's signature before a bond that it has not taken back is forfeit."""
+        return self.dispute_window + 2 * self.grace_window
 
     def results(self, outcome: int) -> tuple[int, int]:
         """[first, end) of the results of the computation (29 bits) that mean an outcome, counted from 0.
@@ -197,7 +206,7 @@ class Terms:
             self.program,
             self.signing_time,
             self.dispute_window,
-            self.forfeit_window,
+            self.grace_window,
             self.margin,
             self.refund,
             self.fee_rate,
@@ -223,7 +232,7 @@ class Terms:
             program=document.program,
             signing_time=document.signing_time,
             dispute_window=document.dispute_window,
-            forfeit_window=document.forfeit_window,
+            grace_window=document.grace_window,
             refund=document.refund,
             fee_rate=document.fee_rate,
             salt=from_hex("salt", document.salt, SALT_SIZE),

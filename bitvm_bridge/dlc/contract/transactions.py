@@ -99,6 +99,11 @@ class OracleSign(Template):
     anchor = Anchor()
 
 
+def _accepter_payout(case: Case) -> int:
+    terms = case.contract.terms
+    return terms.contract.total_collateral - terms.outcomes[case.outcome].payout
+
+
 class Settle(Template):
     """Nobody proved the oracle wrong: the parties are paid as its signature says, and the oracle has its bond and fee.
 
@@ -107,7 +112,7 @@ class Settle(Template):
 
     sender = Party.ANYONE
     after = OracleSign
-    collateral = Spend(Funding.collateral, leaf="pair", signer=Party.PAIR)
+    collateral = Spend(Funding.collateral, leaf="pair", signer=Party.PAIR, locked=True)
     bond = Spend(OracleSign.bond, leaf="settle", signer=Party.TRIO)
     disprove = Spend(OracleSign.disprove, leaf="settle", signer=Party.TRIO)
     offerer = Pay(
@@ -117,16 +122,45 @@ class Settle(Template):
     )
     accepter = Pay(
         to=lambda case: case.contract.agreement.accepter.payout,
-        amount=lambda case: _accepter_payout(case),
+        amount=_accepter_payout,
         unless_dust=True,
     )
     oracle = Pay(to=lambda case: case.contract.oracle.payout, amount=REST)
     anchor = Anchor()
 
 
-def _accepter_payout(case: Case) -> int:
-    terms = case.contract.terms
-    return terms.contract.total_collateral - terms.outcomes[case.outcome].payout
+class Release(Template):
+    """Nobody settled, as when the parties have closed by themselves: the oracle has its bond back.
+
+    The signature is locked by its attestation, which it so publishes.
+    """
+
+    sender = Party.ORACLE
+    after = OracleSign
+    bond = Spend(OracleSign.bond, leaf="release", signer=Party.TRIO, locked=True)
+    oracle = Pay(to=lambda case: case.contract.oracle.payout, amount=REST)
+    anchor = Anchor()
+
+
+class LateSettle(Template):
+    """The parties are paid after the oracle had its bond back: with what that gave away."""
+
+    sender = Party.PAIR
+    after = OracleSign
+    collateral = Spend(Funding.collateral, leaf="pair", signer=Party.PAIR, locked=True)
+    disprove = Spend(OracleSign.disprove, leaf="settle", signer=Party.TRIO)
+    offerer = Pay(
+        to=lambda case: case.contract.agreement.offerer.payout,
+        amount=lambda case: case.contract.terms.outcomes[case.outcome].payout,
+        unless_dust=True,
+    )
+    accepter = Pay(
+        to=lambda case: case.contract.agreement.accepter.payout,
+        amount=_accepter_payout,
+        unless_dust=True,
+    )
+    oracle = Pay(to=lambda case: case.contract.oracle.payout, amount=REST)
+    anchor = Anchor()
 
 
 class Disprove(Template):
@@ -142,15 +176,19 @@ class Disprove(Template):
 
 
 class Forfeit(Template):
-    """Neither settled nor disproved: a share of the bond burns, and the oracle has the rest."""
+    """The oracle has signed and never attested: a share of its bond burns, the parties have the rest."""
 
-    sender = Party.ORACLE
+    sender = Party.PAIR
     after = OracleSign
     bond = Spend(OracleSign.bond, leaf="forfeit", signer=Party.TRIO)
     burn = Pay(to=connectors.sink, amount=lambda case: case.contract.terms.burn)
-    oracle = Pay(to=lambda case: case.contract.oracle.payout, amount=REST)
+    offerer = Pay(
+        to=lambda case: case.contract.agreement.offerer.payout,
+        amount=lambda case: case.contract.terms.reward // 2,
+    )
+    accepter = Pay(to=lambda case: case.contract.agreement.accepter.payout, amount=REST)
     anchor = Anchor()
 
 
 CONTRACT_TEMPLATES: Final[tuple[type[Template], ...]] = (Funding, OracleStake, OracleTimeout, Refund)
-OUTCOME_TEMPLATES: Final[tuple[type[Template], ...]] = (OracleSign, Settle, Disprove, Forfeit)
+OUTCOME_TEMPLATES: Final[tuple[type[Template], ...]] = (OracleSign, Settle, Release, LateSettle, Disprove, Forfeit)
