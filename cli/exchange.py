@@ -194,8 +194,8 @@ def run(
 def status(app: App, roster_file: str) -> None:
     """Show how far every deposit is, and what it waits for.
 
-    It reads what your store has of what was said; it says nothing, and asks no node. Documents that are wrong are shown
-    with their author; of nonces and partial signatures `exchange run` tells.
+    It reads what your store has of what was said; it says nothing, and asks no node. Documents, nonces and partial
+    signatures that are wrong are shown with their author.
     """
     everyone = read_roster(app, roster_file)
     with app.store() as store, compiling():

@@ -107,7 +107,7 @@ class Session:
 
     @cached_property
     def faults(self) -> list[Fault]:
-        """Contributions that are of no use, with their authors; complete when `signatures` has been asked for."""
+        """Contributions that are of no use, with their authors; complete when `finished` has been asked for."""
         return []
 
     @cached_property
@@ -147,6 +147,15 @@ class Session:
     def has_signed(self, name: str) -> bool:
         """Has a member given valid partial signatures for this attempt?"""
         return self.choice is not None and name in self._signed.get(self.choice, {})
+
+    @property
+    def awaited(self) -> list[str]:
+        """Members whose turn it is: to give nonces for an attempt, or partial signatures under those of this one."""
+        if self.finished is not None:
+            return []
+        if self.choice is not None:
+            return [name for name in self.committee.names if not self.has_signed(name)]
+        return [name for name in self.committee.names if self.is_spoilt or not self.drawn(name)]
 
     @cached_property
     def signatures(self) -> dict[str, bytes] | None:

@@ -10,6 +10,9 @@ from bitvm_bridge.exchange.messages import REQUEST
 from bitvm_bridge.exchange.payouts import Proposal, proposals
 from bitvm_bridge.exchange.roster import Roster
 from bitvm_bridge.exchange.sessions import DepositSession, Offered
+from bitvm_bridge.exchange.signing import CONFIRMATION, GRAPH, PAYMENT, Kinds, Session
+from bitvm_bridge.roles import committee as role
+from bitvm_bridge.signing.musig import Digests
 from bitvm_bridge.store import Store
 
 
@@ -28,6 +31,8 @@ class Standing:
     signed: int
     is_confirmed: bool
     faults: tuple[Fault, ...]
+    awaited: tuple[str, ...] = ()
+    """Members whose nonces or partial signatures come next, for what is not signed yet."""
 
     @property
     def waits_for(self) -> str:
@@ -38,9 +43,10 @@ class Standing:
             return f"the deposit of {self.depositor}"
         if self.offered < self.expected:
             return f"{self.expected - self.offered} offers"
+        authors = f" of {', '.join(self.awaited)}" if self.awaited else ""
         if self.signed < self.expected:
-            return f"signatures for {self.expected - self.signed} instances"
-        return "" if self.is_confirmed else "signatures for PegIn"
+            return f"signatures{authors} for {self.expected - self.signed} instances"
+        return "" if self.is_confirmed else f"signatures{authors} for PegIn"
 
 
 def proposed(store: Store, roster: Roster) -> list[Proposal]:
@@ -59,6 +65,8 @@ def survey(store: Store, roster: Roster) -> Iterator[Standing]:
     for found in _sessions(store, roster):
         if found.asked is not None:
             offers = list(found.offers())
+            graphs, others = list(_of_instances(found, offers)), list(_of_deposit(found))
+            signed = sum(records.is_signed(store, one.setup) for one in offers)
             yield Standing(
                 deposit=found.id,
                 depositor=found.asked.author.name,
@@ -66,7 +74,41 @@ def survey(store: Store, roster: Roster) -> Iterator[Standing]:
                 outpoint="" if found.setup is None else str(found.setup.outpoint),
                 expected=len(found.asked.expected),
                 offered=len(offers),
-                signed=sum(records.is_signed(store, one.setup) for one in offers),
+                signed=signed,
                 is_confirmed=store.get(records.PEG_IN, found.id) is not None,
-                faults=tuple(dict.fromkeys(found.faults)),
+                faults=tuple(
+                    dict.fromkeys(found.faults + [fault for one in graphs + others for fault in _faults(one)])
+                ),
+                awaited=_awaited(graphs if signed < len(found.asked.expected) else others[:1]),
             )
+
+
+def _of_instances(found: DepositSession, offers: list[Offered]) -> Iterator[Session]:
+    """Where the committee signs the graph of each instance."""
+    for one in offers:
+        yield _session(found, one.setup.id, GRAPH, role.bundle_digests(one.setup))
+
+
+def _of_deposit(found: DepositSession) -> Iterator[Session]:
+    """Where it signs PegIn, and then the payouts that were proposed."""
+    if found.setup is not None:
+        yield _session(found, found.id, CONFIRMATION, {role.PEG_IN: found.setup.graph["PegIn"].digest("deposit")})
+        for proposal in proposals(found):
+            yield _session(found, proposal.id, PAYMENT, proposal.payout.digests)
+
+
+def _session(found: DepositSession, session: bytes, kinds: Kinds, digests: Digests) -> Session:
+    if found.committee is None:
+        raise RuntimeError("a session before its committee is complete")
+    authors = {one.name: one.key for one in found.board.roster.committee}
+    return Session(found.board, session, kinds, found.committee, authors, digests)
+
+
+def _faults(session: Session) -> list[Fault]:
+    """All that is of no use in it."""
+    _ = session.finished
+    return session.faults
+
+
+def _awaited(sessions: list[Session]) -> tuple[str, ...]:
+    return tuple(sorted({name for one in sessions for name in one.awaited}))

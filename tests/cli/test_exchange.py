@@ -87,9 +87,9 @@ def test_from_a_request_to_nonces(table: Table) -> None:
         assert {of_kind(one, NoncesBody).attempt for one in table.envelopes(NONCES)} == set(range(1, attempt + 1))
     (standing,) = table.status("alice")
     assert (standing["deposit"], standing["offered"], standing["signed"]) == (deposit, 1, 0)
-    assert standing["waits_for"] == "signatures for 1 instances"
+    assert standing["waits_for"] == "signatures of bob for 1 instances"
     line = table.bridges["alice"].run("exchange", "status", *table.roster).stdout
-    assert line == f"{deposit[:12]}  dora  0/1  signatures for 1 instances\n"
+    assert line == f"{deposit[:12]}  dora  0/1  signatures of bob for 1 instances\n"
     for name in ("alice", "bob", "olga"):
         with table.bridges[name].store() as store:
             (role,) = {role for role in ("committee", "depositor", "operator") if store.seed_names(role)}  # type: ignore[arg-type]

@@ -32,6 +32,7 @@ from bitvm_bridge.exchange.messages import (
     requester_claim,
 )
 from bitvm_bridge.exchange.party import Courier
+from bitvm_bridge.exchange.survey import survey
 from bitvm_bridge.keys import Role, SecretKey, Seed
 from bitvm_bridge.params import Network, Params
 from bitvm_bridge.program import parse_program
@@ -41,7 +42,7 @@ from bitvm_bridge.roles import operator
 from bitvm_bridge.setup import DepositSetup, InstanceSetup
 from bitvm_bridge.signing.musig import Committee, Signer
 from bitvm_bridge.transaction import OutPoint
-from tests.exchange.cast import SEEDS, Memory, Player, Pretender, cast, play, request
+from tests.exchange.cast import ROSTER, SEEDS, Memory, Player, Pretender, cast, play, request
 
 ASKED: Final = request()
 MEMBERS: Final = ("alice", "bob", "carol")
@@ -257,6 +258,8 @@ def test_bad_contributions_stop_nobody(tmp_path: Path, seed: int) -> None:
             alike = sum((author, what) == other[1:] for other in BAD.values())
             assert [fault.author for fault in faults if what in fault.what] == [author] * alike, name
         assert len(faults) == len(BAD)
+        (standing,) = survey(player.store, ROSTER)
+        assert set(standing.faults) == set(faults), "the store tells the same afterwards"
 
 
 @pytest.mark.parametrize(
@@ -374,6 +377,7 @@ def test_two_sets_of_nonces_for_one_attempt_are_named_and_the_next_attempt_succe
     play(players, mailbox)
     assert all(player.party.progress.is_done for player in players.values())
     for player in players.values():
+        assert {fault for one in survey(player.store, ROSTER) for fault in one.faults} == set(player.party.faults)
         assert [str(fault) for fault in player.party.faults] == [
             f"carol: gave two sets of nonces for attempt 1 ({INSTANCE.id.hex()[:12]})"
         ]
@@ -441,6 +445,9 @@ def test_a_bad_partial_signature_is_named_and_a_good_one_still_counts(tmp_path: 
     for name in ("alice", "bob", "olga"):
         assert [fault.author for fault in players[name].party.faults] == ["carol"]
         assert players[name].party.progress.signed == 0
+        (standing,) = survey(players[name].store, ROSTER)
+        assert standing.faults == tuple(players[name].party.faults)
+        assert standing.waits_for == "signatures of carol for 1 instances"
     mailbox.put(say("carol", PARTIALS, INSTANCE.id, PartialsBody(named, partials)))
     run_members(players, mailbox, "alice", "bob", "olga")
     assert {players[name].party.progress.signed for name in ("alice", "bob", "olga")} == {1}

@@ -173,7 +173,7 @@ def test_what_each_deposit_waits_for(seats: dict[str, Seat], embedded: EmbeddedN
         "the deposit of dora",
         "2 offers",
         "1 offers",
-        "signatures for 2 instances",
+        "signatures of alice, carol for 2 instances",
     ]
 
 

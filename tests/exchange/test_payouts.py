@@ -22,10 +22,11 @@ from bitvm_bridge.exchange.messages import (
     of_kind,
 )
 from bitvm_bridge.exchange.party import Courier
+from bitvm_bridge.exchange.survey import survey
 from bitvm_bridge.protocol import wallet_script
 from bitvm_bridge.roles.committee import Payout
 from bitvm_bridge.signing.musig import Signer
-from tests.exchange.cast import SEEDS, Memory, Player, cast, play, request
+from tests.exchange.cast import ROSTER, SEEDS, Memory, Player, cast, play, request
 
 ASKED: Final = request()
 MEMBERS: Final = ("alice", "bob", "carol")
@@ -221,6 +222,8 @@ def test_a_bad_nonce_and_a_bad_partial_are_named_and_good_ones_still_count(stage
             ("carol", f"member 'carol': the nonce of {payout.label!r} is not valid"),
             ("carol", f"member 'carol': the partial signature of {payout.label!r} does not verify"),
         ]
+        (standing,) = survey(stage.players[name].store, ROSTER)
+        assert [(fault.author, fault.what) for fault in standing.faults] == stage.faults(name)
     assert not stage.signature("alice")
     stage.say("carol", PAYOUT_PARTIALS, PartialsBody(named, {payout.label: good}))
     stage.run("alice", "bob", "olga")
