@@ -17,11 +17,15 @@ SUFFIX: Final = ".json"
 
 
 class Post(NamedTuple):
-    """What came in since a cursor: envelopes, why others were refused, and the next cursor."""
+    """What came in since a cursor: envelopes, why others were refused, and the next cursor.
+
+    `again`: something that was there is gone, or is something else now; whoever wrote it puts it there again.
+    """
 
     envelopes: Sequence[Envelope]
     refused: Sequence[str]
     cursor: str
+    again: bool = False
 
 
 class Mailbox(Protocol):
@@ -57,10 +61,10 @@ class Folder:
         self._read: dict[str, tuple[int, int]] = {}
 
     def put(self, envelope: Envelope) -> None:
-        """A file that was cut short is replaced. Raises BridgeError where the folder does not take it."""
+        """A file that is not what it should be is replaced. Raises BridgeError where the folder does not take it."""
         target, raw = self.path / file_name(envelope), envelope.to_json()
         try:
-            if target.is_file() and target.stat().st_size == len(raw):
+            if target.is_file() and _read_file(target) == raw:
                 return
             with tempfile.NamedTemporaryFile(dir=self.path, suffix=".part", delete=False) as part:
                 part.write(raw)
@@ -74,30 +78,29 @@ class Folder:
         """All files that are new or have changed since this object read them."""
         del cursor
         found, refused = [], []
-        for path in self._changed():
+        before, self._read = self._read, dict(self._listed())
+        changed = [name for name, seen in self._read.items() if before.get(name) != seen]
+        for name in changed:
             try:
-                found.append(read_envelope(_read_file(path)))
+                found.append(read_envelope(_read_file(self.path / name)))
             except BridgeError as error:
-                refused.append(f"{path.name}: {error}")
-        return Post(found, refused, "")
+                refused.append(f"{name}: {error}")
+        again = any(name in before for name in changed) or not before.keys() <= self._read.keys()
+        return Post(found, refused, "", again)
 
-    def _changed(self) -> Iterator[Path]:
-        """Regular files alone: to open a pipe would wait for somebody to write to it."""
+    def _listed(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        """Name, time and size of regular files alone: to open a pipe would wait for somebody to write to it."""
         try:
             names = sorted(name for name in os.listdir(self.path) if name.endswith(SUFFIX))
         except OSError as error:
             raise BridgeError(f"exchange: cannot read {self.path} ({error.strerror})") from None
-        for path in (self.path / name for name in names):
+        for name in names:
             try:
-                found = path.stat()
+                found = (self.path / name).stat()
             except OSError:
                 continue
-            if not stat.S_ISREG(found.st_mode):
-                continue
-            seen = (found.st_mtime_ns, found.st_size)
-            if self._read.get(path.name) != seen:
-                self._read[path.name] = seen
-                yield path
+            if stat.S_ISREG(found.st_mode):
+                yield name, (found.st_mtime_ns, found.st_size)
 
 
 def _read_file(path: Path) -> bytes:

@@ -29,6 +29,8 @@ PARTIAL_SIZE: Final = 32
 MAX_SAID: Final = 100
 """envelopes of one author and kind in one session."""
 MAX_ATTEMPT: Final = MAX_SAID
+MAX_BODY: Final = 256_000
+"""bytes of JSON of anything but an offer: a request that names a thousand operators has half of that."""
 
 
 class RequestBody(Document, frozen=True):
@@ -126,9 +128,15 @@ SAID_ONCE: Final = frozenset((REQUEST, MEMBER, DEPOSIT, OFFER, PAYOUT, CONSENT))
 
 
 def body(envelope: Envelope) -> Document:
-    """The document in an envelope. Raises BadInput for an unknown kind, or another document than its kind has."""
+    """The document in an envelope.
+
+    Raises BadInput for an unknown kind, another document than its kind has, or one that is longer than any is.
+    """
     if envelope.kind not in BODIES:
         raise BadInput("envelope kind", envelope.kind, f"one of {', '.join(BODIES)}")
+    if envelope.kind != OFFER and len(envelope.body) > MAX_BODY:
+        what = f"{envelope.kind} of {envelope.author.hex()[:12]}"
+        raise BadInput(what, f"{len(envelope.body):,} bytes", f"{MAX_BODY:,} bytes at most")
     _, kind = BODIES[envelope.kind]
     found = decode(envelope.body, kind, f"{envelope.kind} of {envelope.author.hex()[:12]}")
     if isinstance(found, NoncesBody) and not 1 <= found.attempt <= MAX_ATTEMPT:

@@ -358,6 +358,8 @@ class Courier:
         for _ in range(MAX_ROUNDS):
             post = self._mailbox.since(self._cursor)
             self._cursor = post.cursor
+            if post.again:
+                self._there.clear()
             self._there.update(envelope.id for envelope in post.envelopes)
             refused += [*post.refused, *self._party.receive(post.envelopes)]
             said = self._party.step()

@@ -90,11 +90,11 @@ class HttpMailbox:
         """What came after `cursor`; everything where the service has lost what it refers to. Raises as `put` does."""
         found: list[Envelope] = []
         refused: list[str] = []
-        taken, wait = 0, self._wait
+        taken, wait, again = 0, self._wait, False
         for _ in range(MAX_PAGES):
             answer = self._ask("GET", "/v1/envelopes?" + urlencode({"cursor": cursor, "wait": wait}))
             if answer.status == _OTHER_MAILBOX and cursor:
-                cursor = ""
+                cursor, again = "", True
                 continue
             page = self._page(answer)
             for raw in page.envelopes:
@@ -105,7 +105,7 @@ class HttpMailbox:
             cursor, wait, taken = page.cursor, 0, taken + len(answer.body)
             if not page.more or taken > MAX_AT_ONCE:
                 break
-        return Post(found, refused, cursor)
+        return Post(found, refused, cursor, again)
 
     def close(self) -> None:
         """Close the connection; the next call opens another."""

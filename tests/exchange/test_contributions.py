@@ -116,8 +116,12 @@ def nonces_body(attempt: int = 1, **changes: str) -> NoncesBody:
         (say("carol", NONCES, INSTANCE.id, nonces_body(0)), "attempt: '0' is not 1 to 100"),
         (say("carol", NONCES, INSTANCE.id, nonces_body(101)), "attempt: '101' is not 1 to 100"),
         (say("carol", PARTIALS, INSTANCE.id, {"nonces": [1], "partials": {}}), "partials of [0-9a-f]{12}: .*nonces"),
+        (
+            say("carol", PARTIALS, INSTANCE.id, PartialsBody([], {"x": "00" * messages.MAX_BODY})),
+            r"partials of [0-9a-f]{12}: '512,[0-9]{3} bytes' is not 256,000 bytes at most",
+        ),
     ],
-    ids=["unknown", "wrong role", "member asks", "kind", "fields", "attempt 0", "attempt 101", "type"],
+    ids=["unknown", "wrong role", "member asks", "kind", "fields", "attempt 0", "attempt 101", "type", "length"],
 )
 def test_refused_at_the_door(tmp_path: Path, envelope: Envelope, expected: str) -> None:
     player = Player.open("bob", tmp_path)

@@ -8,7 +8,9 @@ import pytest
 from bitvm_bridge.errors import BadInput, BridgeError
 from bitvm_bridge.exchange.envelope import Envelope, seal
 from bitvm_bridge.exchange.mailbox import MAX_ENVELOPE, Folder, file_name
+from bitvm_bridge.exchange.party import Courier
 from bitvm_bridge.keys import SecretKey
+from tests.exchange.cast import SEEDS, Player, request
 
 KEY = SecretKey(b"\x07" * 32)
 
@@ -49,6 +51,39 @@ def test_a_truncated_file_is_refused_by_name_and_replaced_by_its_author(tmp_path
     assert [line.partition(":")[0] for line in post.refused] == [path.name]
     box.put(sent)
     assert [item.id for item in box.since("").envelopes] == [sent.id]
+
+
+def test_what_is_overwritten_or_removed_is_put_there_again_by_a_process_that_goes_on(tmp_path: Path) -> None:
+    """A member that reaches the folder cannot void what another has left in it, however alike the files look."""
+    (tmp_path / "shared").mkdir()
+    alice, bob = Player.open("alice", tmp_path / "alice"), Player.open("bob", tmp_path / "bob")
+    carrying = Courier(alice.party, Folder(tmp_path / "shared"))
+    dora = Player.open("dora", tmp_path / "dora")
+    dora.ask(request())
+    Courier(dora.party, Folder(tmp_path / "shared")).run()
+    carrying.run()
+    (path,) = (tmp_path / "shared").glob("*-member-*")
+    sent = path.read_bytes()
+    path.write_bytes(b" " * len(sent))
+    (refused,) = carrying.run()
+    assert refused.startswith(f"{path.name}: envelope")
+    assert path.read_bytes() == sent
+    path.unlink()
+    assert carrying.run() == []
+    assert path.read_bytes() == sent
+    Courier(bob.party, Folder(tmp_path / "shared")).run()
+    assert bob.party.board.said(request().id, "member", SEEDS["alice"].identity_key().xonly)
+
+
+def test_nothing_is_put_again_while_nothing_is_lost(tmp_path: Path) -> None:
+    box = Folder(tmp_path)
+    box.put(envelope(1))
+    assert not box.since("").again
+    box.put(envelope(2))
+    assert not box.since("").again
+    (tmp_path / file_name(envelope(1))).unlink()
+    assert box.since("").again
+    assert not box.since("").again
 
 
 def test_a_forged_file_names_whom_it_pretends_to_be_from(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_what_one_puts_the_other_finds(running: Running) -> None:
     post = bob.since("")
     assert post.envelopes == letters
     assert post.refused == []
-    assert bob.since(post.cursor) == ([], [], post.cursor)
+    assert bob.since(post.cursor) == ([], [], post.cursor, False)
     bob.put(letter(BOB))
     assert bob.since(post.cursor).envelopes == [letter_of(running, post.cursor)]
     for mailbox in (alice, bob):
@@ -164,7 +164,7 @@ def test_refusals_of_the_service(running: Running) -> None:
 def test_a_cursor_of_another_mailbox_starts_again(running: Running) -> None:
     mailbox = HttpMailbox(running.url, OLGA)
     everything = mailbox.since("")
-    assert mailbox.since(f"{'0' * 16}-5") == everything
+    assert mailbox.since(f"{'0' * 16}-5") == everything._replace(again=True)
     mailbox.close()
 
 
@@ -231,6 +231,18 @@ def test_forged_envelopes_are_refused_one_by_one() -> None:
     assert post.refused[0] == f"{url}: nonces: the signature of {BOB.xonly.hex()} does not verify"
 
 
+def test_a_service_that_lost_everything_is_given_it_again() -> None:
+    good = letter(BOB)
+
+    def answer(number: int, target: str) -> Reply:
+        return (200, page(good.to_json())) if target.startswith("/v1/envelopes?cursor=&") else (410, b"")
+
+    with server(answer) as url:
+        box = hasty(url)
+        assert box.since("") == ([good], [], "c", False)
+        assert box.since("old") == ([good], [], "c", True)
+
+
 def test_an_answer_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "MAX_ANSWER", 1_000_000)
     with (
@@ -268,12 +280,12 @@ def test_pages_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "MAX_PAGES", 7)
     with server(lambda number, _: (200, page(cursor=str(number), more=True))) as url:
         mailbox = hasty(url)
-        assert mailbox.since("") == ([], [], "6")
-        assert mailbox.since("6") == ([], [], "13")
+        assert mailbox.since("") == ([], [], "6", False)
+        assert mailbox.since("6") == ([], [], "13", False)
     monkeypatch.setattr(client, "MAX_AT_ONCE", 1_000)
     one = letter(BOB, size=600)
     with server(lambda number, _: (200, page(one.to_json(), cursor=str(number), more=True))) as url:
-        assert hasty(url).since("") == ([one, one], [], "1")
+        assert hasty(url).since("") == ([one, one], [], "1", False)
 
 
 @pytest.mark.parametrize(
