@@ -27,6 +27,7 @@ from bitvm_bridge.wallet import Wallet
 from cli import verifier_figures
 from cli.app import App, emit, say, with_app
 from cli.disputed import program_options, proof_options, short_name, take_subject
+from cli.dlc_figures import dlc_tables, measure_dlc
 from cli.scale import MOST, measure_scale, scale_table
 from cli.stage import Refusal, Stage, Step, open_stage
 from cli.stories import RECEIVER, kick_off, play, set_up, stories_of
@@ -404,6 +405,7 @@ def limit(step: Step) -> tuple[int, str]:
 
 @click.command()
 @click.option("--quick", is_flag=True, help="Sizes only.")
+@click.option("--dlc", is_flag=True, help="Only this: a contract of the classic form with ten thousand payouts.")
 @click.option("--scale", is_flag=True, help="Only this: set up many instances, with more and more workers.")
 @click.option("--instances", type=click.IntRange(1, MOST), default=1_000, show_default=True, help="With --scale.")
 @click.option(
@@ -417,6 +419,7 @@ def bench(
     app: App,
     /,
     quick: bool,
+    dlc: bool,
     scale: bool,
     instances: int,
     workers: tuple[int, ...],
@@ -430,8 +433,13 @@ def bench(
 
     \b
     bitvm-bridge bench --scale --instances 1000 --workers 1 --workers 2
+    bitvm-bridge bench --dlc
     """
     subject = Subject(*take_subject(options))
+    if dlc:
+        contract = measure_dlc(quick, best_time)
+        emit(app, {"dlc": contract.document()}, "\n\n".join(map(render, dlc_tables(contract))))
+        return
     if scale:
         runs = list(measure_scale(subject.spec, instances, workers, scheduler))
         emit(app, {"scale": [run.document() for run in runs]}, render(scale_table(runs)))
