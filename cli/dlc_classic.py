@@ -229,6 +229,25 @@ def cancel(app: App, contract: str, name: str) -> None:
 @classic.command()
 @click.argument("contract")
 @name_option(Role.PARTY)
+@click.option("--fee-rate", type=float, metavar="SAT/VB", help="Fee rate [that of --fee-source].")
+@closing_options
+@with_app
+def reclaim(app: App, /, contract: str, name: str, fee_rate: float | None, **options: Any) -> None:
+    """Make DlcReclaim, which spends your coins of CONTRACT back to you.
+
+    For a contract whose funding you have signed and the other party does not send: once this is in a block, nobody can
+    fund it any more.
+    """
+    sending = _sending(options)
+    with app.store() as store, app.node() as node:
+        held = book.find(store, contract, name)
+        rate = commands.fee_rate(app, node, fee_rate)
+        _finish(app, store, node, sending, held, _desk(app, store, node, name).reclaim(held, rate))
+
+
+@classic.command()
+@click.argument("contract")
+@name_option(Role.PARTY)
 @with_app
 def show(app: App, contract: str, name: str) -> None:
     """Show a contract, or an offer before you accept it.

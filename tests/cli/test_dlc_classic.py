@@ -273,6 +273,44 @@ def test_coins_are_set_aside_until_it_is_cancelled(table: Table) -> None:
     assert "its funding is signed" in table.bob.refused("dlc", "classic", "cancel", third, code=1)
 
 
+def test_coins_are_taken_back_from_a_party_that_does_not_fund(table: Table) -> None:
+    table.weather()
+    table.contract()
+    contract = table.offer()
+    table.accept()
+    table.sign()
+    reclaim = ("dlc", "classic", "reclaim", contract, "--fee-rate", "3")
+    report = table.alice.send(*reclaim)
+    assert report["name"] == "DlcReclaim"
+    assert report["fee"] == pytest.approx(3 * report["vsize"], abs=3)
+    assert balance(table.alice) == 2 * COINBASE - report["fee"]
+    assert table.state(contract) == ("void", "void")
+    complete = ("dlc", "classic", "complete", table.path("sign.json"), "--broadcast")
+    assert ": spent, or not in a block" in table.bob.refused(*complete, code=1)
+    assert "too late, it is void" in table.alice.refused(*reclaim, code=1)
+    table.bob.refused("dlc", "classic", "refund", contract, code=1)
+
+
+def test_coins_of_a_contract_that_began_stay(table: Table) -> None:
+    contract = table.open()
+    for party in (table.alice, table.bob):
+        assert "too late, it is open" in party.refused("dlc", "classic", "reclaim", contract, code=1)
+
+
+def test_what_waits_in_the_mempool_is_not_reclaimed(table: Table) -> None:
+    table.weather()
+    table.contract()
+    contract = table.offer()
+    table.accept()
+    table.sign()
+    table.bob.run("dlc", "classic", "complete", table.path("sign.json"), "--broadcast")
+    assert table.state(contract) == ("funding", "funding")
+    assert "too late, it is funding" in table.alice.refused("dlc", "classic", "reclaim", contract, code=1)
+    again = table.bob.data("dlc", "classic", "complete", table.path("sign.json"))
+    table.bob.mine()
+    assert table.alice.data("dlc", "classic", "show", contract)["funding"] == again["txid"]
+
+
 def event(total: int) -> dict[str, Any]:
     """The weather's event, where all goes to one party."""
     payouts = {"sun": {"offerer": total, "accepter": 0}, "rain": {"offerer": 0, "accepter": total}}

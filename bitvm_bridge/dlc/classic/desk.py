@@ -19,7 +19,7 @@ from bitvm_bridge.dlc.classic.checks import GENESIS, TIMESTAMPS_FROM, check_acce
 from bitvm_bridge.dlc.classic.contract import Contract, Reading
 from bitvm_bridge.dlc.classic.description import Description
 from bitvm_bridge.dlc.classic.messages import PROTOCOL_VERSION, Accept, Offer, Sign
-from bitvm_bridge.dlc.classic.transactions import FundingInput, Party
+from bitvm_bridge.dlc.classic.transactions import VERSION, FundingInput, Party
 from bitvm_bridge.dlc.oracle import Announcement, Attestation, Hashing
 from bitvm_bridge.dlc.payouts import all_announcements, contract_outcomes
 from bitvm_bridge.errors import BadInput, BridgeError, VerificationFailed
@@ -28,10 +28,11 @@ from bitvm_bridge.params import Network
 from bitvm_bridge.protocol import wallet_script
 from bitvm_bridge.store import Store
 from bitvm_bridge.transaction import Transaction, TxOut
-from bitvm_bridge.wallet import Funded, Prepared, Wallet
+from bitvm_bridge.wallet import Funded, Prepared, Wallet, own_input
 
 SETTLEMENT: Final = "DlcSettlement"
 REFUND: Final = "DlcRefund"
+RECLAIM: Final = "DlcReclaim"
 _SEQUENCE: Final = 0xFFFFFFFF
 _SERIAL_BITS: Final = 53
 """Serial ids of so many bits are exact wherever JSON is read."""
@@ -43,8 +44,9 @@ _BLOCK_TIME: Final = 600
 class Standing:
     """Where a contract stands: the parties' words, or what the chain shows.
 
-    `state` is offered, accepted, signed, funding, open, settled or refunded. `height` is that of the block with its
-    last transaction, `closing` what spent the funding output, `payout` the offerer's in sat where that is settled.
+    `state` is offered, accepted, signed, void (a coin was spent elsewhere), funding, open, settled or refunded.
+    `height` is that of the block with its last transaction, `closing` what spent the funding output, `payout` the
+    offerer's in sat where that is settled.
     """
 
     state: str
@@ -212,8 +214,22 @@ class Desk:
         Raises BridgeError once its funding inputs are signed.
         """
         if held.stage == "signed":
-            raise BridgeError(f"{held}: its funding is signed; only spending one of its coins elsewhere prevents it")
+            raise BridgeError(f"{held}: its funding is signed; `dlc classic reclaim` spends your coins of it elsewhere")
         book.forget(self.store, held)
+
+    def reclaim(self, held: Held, fee_rate: float) -> Prepared:
+        """Spend this party's coins of a contract back to itself (sat/vB): it can never be funded then.
+
+        Raises BridgeError where it is funded already, or the funding waits in the mempool.
+        """
+        standing = self.standing(held)
+        if standing.state not in ("offered", "accepted", "signed"):
+            raise BridgeError(f"{held}: too late, it is {standing.state}")
+        self._check_coins(held.own.inputs)
+        wallet = Wallet(self._coin_key, self.node, fee_rate, frozenset(self.store.reserved_coins()))
+        inputs = tuple(own_input(each.outpoint) for each in held.own.inputs)
+        spent = tuple(each.spent for each in held.own.inputs)
+        return Prepared(RECLAIM, wallet.sign_coins(wallet.fund(Transaction(VERSION, inputs, ()), spent), 0))
 
     def standing(self, held: Held) -> Standing:
         """Where it stands, by the chain once it can be funded."""
@@ -226,7 +242,8 @@ class Desk:
         if self.node.in_mempool(terms.funding.txid):
             return Standing("funding")
         if (found := self.node.spender(outpoint)) is None:
-            return Standing(held.stage)
+            gone = any(self.node.output(each.outpoint) is None for each in terms.inputs)
+            return Standing("void" if gone else held.stage)
         closing, height = found
         if closing.txid == terms.refund.txid:
             return Standing("refunded", height, closing)
