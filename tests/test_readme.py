@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bitvm_bridge.program import Groth16Spec
-from cli import bench, verifier_figures
+from cli import bench, dlc_figures, verifier_figures
 from tests.vectors import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -62,6 +62,12 @@ def test_figures_are_those_that_bench_measures() -> None:
     assert abs(int(disprove[1].replace(",", "")) - document["transactions"]["Disprove"]) <= 4, "limbs of two values"
     for (field, name), label in verifier_figures.LABELS.items():
         assert in_readme(label, document[field][name]), label
+
+
+def test_the_contract_is_the_one_that_bench_measures() -> None:
+    figures = dlc_figures.measure_dlc(True, bench.best_time)
+    assert f"of {dlc_figures.DIGITS} binary digits, {figures.payouts:,} payouts (`bitvm-bridge bench --dlc`)" in README
+    assert f"| adaptor signatures | {figures.adaptor_signatures:,} | {dlc_figures.PUBLIC_COUNT:,} |" in README
 
 
 @pytest.mark.compiled
