@@ -1,6 +1,7 @@
 """`bitvm-bridge exchange`: set deposits up between parties that do not trust each other."""
 
 import time
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from bitvm_bridge.errors import BadInput, BridgeError, VerificationFailed
 from bitvm_bridge.exchange.actors import KeyActor
 from bitvm_bridge.exchange.board import Board
 from bitvm_bridge.exchange.mailbox import Folder, Mailbox, read_envelope
-from bitvm_bridge.exchange.party import Courier, Party
+from bitvm_bridge.exchange.party import Courier, Party, Progress
 from bitvm_bridge.exchange.roster import Participant, PartyDocument, Roster, Terms
 from bitvm_bridge.exchange.survey import Standing, survey
 from bitvm_bridge.keys import Role, SecretKey
@@ -27,7 +28,7 @@ from cli.depositor import parameter_options, take_params
 from cli.disputed import compiled, compiling, program_options, take_program
 from cli.payouts import payout
 from cli.rosters import name_option, read_roster, roster_option
-from cli.table import Table, emit_rows
+from cli.table import Bar, Table, emit_rows
 
 TAKING_PART: Final = (Role.COMMITTEE, Role.OPERATOR, Role.DEPOSITOR, Role.CHALLENGER)
 SENT: Final = ("PegInDeposit", "ClaimFunding", "PegIn")
@@ -179,11 +180,12 @@ def run(
         actor = KeyActor(store, Role(role), name, app.fees.policy, spec)
         party = Party(store, everyone, seed.identity_key(), app.network, actor)
         mailbox = _mailbox(folder, url, ca_file, seed.identity_key())
-        loop = _Loop(app, store, party, actor, Courier(party, mailbox))
-        is_done = loop.round() if once else loop.patient_round()
-        while not once and (forever or not is_done):
-            time.sleep(poll)
-            is_done = loop.patient_round()
+        with closing(Bar()) as bar:
+            loop = _Loop(app, store, party, actor, Courier(party, mailbox), bar)
+            is_done = loop.round() if once else loop.patient_round()
+            while not once and (forever or not is_done):
+                time.sleep(poll)
+                is_done = loop.patient_round()
     progress = party.progress
     emit(app, vars(progress) | {"faults": list(map(str, party.faults))}, "")
 
@@ -257,13 +259,15 @@ def inbox(app: App, files: tuple[str, ...], roster_file: str) -> None:
 class _Loop:
     """One party's process: what it has told of, and what it last saw."""
 
-    def __init__(self, app: App, store: Store, party: Party, actor: KeyActor, courier: Courier) -> None:
+    def __init__(self, app: App, store: Store, party: Party, actor: KeyActor, courier: Courier, bar: Bar) -> None:
         self._app, self._store, self._party, self._actor, self._courier = app, store, party, actor, courier
+        self._bar = bar
         self._told: set[str] = set()
+        party.watch_progress = self._go_on
 
     def round(self) -> bool:
         """Is everything confirmed? Raises BridgeError where something that is due could not be done now."""
-        with self._app.node() as node, compiling():
+        with self._app.node() as node, nullcontext() if self._bar.is_shown else compiling():
             self._actor.node = node
             self._resend()
             for line in self._courier.run():
@@ -273,11 +277,10 @@ class _Loop:
         for objection in self._party.objections:
             self._tell(f"not signed: {objection}")
         progress = self._party.progress
-        waiting = f", payouts that wait {progress.payouts}" if progress.payouts else ""
-        self._tell(
-            f"{self._party.me.name}: deposits confirmed {progress.confirmed}/{progress.deposits}, "
-            f"instances signed {progress.signed}/{progress.expected}{waiting}"
-        )
+        self._show(progress)
+        if progress.is_done or not self._bar.is_shown:
+            waiting = f", payouts that wait {progress.payouts}" if progress.payouts else ""
+            self._tell(f"{self._deposits(progress)}, instances signed {progress.signed}/{progress.expected}{waiting}")
         return progress.is_done
 
     def patient_round(self) -> bool:
@@ -303,10 +306,21 @@ class _Loop:
             if done.problem:
                 self._tell(f"{done.due.item.name}: {done.problem}")
 
+    def _go_on(self, progress: Progress) -> None:
+        """Within a round, whose own sign of life must end before the bar can appear."""
+        if self._bar.is_shown:
+            self._show(progress)
+
+    def _show(self, progress: Progress) -> None:
+        self._bar.show(f"{self._deposits(progress)}, instances signed", progress.signed, progress.expected)
+
+    def _deposits(self, progress: Progress) -> str:
+        return f"{self._party.me.name}: deposits confirmed {progress.confirmed}/{progress.deposits}"
+
     def _tell(self, line: str) -> None:
         if line not in self._told:
             self._told.add(line)
-            say(line)
+            self._bar.say(line)
 
 
 def _mailbox(folder: Path | None, url: str | None, ca_file: Path | None, key: SecretKey) -> Mailbox:

@@ -5,9 +5,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Timer
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from cli.app import App, emit
+from cli.app import App, emit, say
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 T = TypeVar("T")
 PATIENCE: Final = 0.5
@@ -112,3 +115,48 @@ def working(title: str) -> Iterator[None]:
         timer.cancel()
         timer.join()
         shown.stop()
+
+
+class Bar:
+    """How much of a batch is done, at the foot of a terminal; nothing where stderr is none. Lines are said above it."""
+
+    def __init__(self) -> None:
+        self._shown: Progress | None = None
+
+    @property
+    def is_shown(self) -> bool:
+        """Is there a bar on the screen?"""
+        return self._shown is not None
+
+    def show(self, text: str, done: int, total: int) -> None:
+        """What is being done, and how much of it is; one thing is no batch, and gets no bar."""
+        if total < 2 or not sys.stderr.isatty():
+            return
+        if self._shown is None:
+            self._shown = _started_bar()
+        self._shown.update(self._shown.task_ids[0], description=text, completed=done, total=total)
+
+    def say(self, line: str) -> None:
+        """Prose, on stderr."""
+        if self._shown is None:
+            say(line)
+        else:
+            self._shown.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Take it off the screen."""
+        if self._shown is not None:
+            self._shown.stop()
+            self._shown = None
+
+
+def _started_bar() -> "Progress":
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    text = TextColumn("{task.description}", markup=False)
+    columns = (text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    shown = Progress(*columns, console=Console(stderr=True), transient=True)
+    shown.add_task("", total=None)
+    shown.start()
+    return shown

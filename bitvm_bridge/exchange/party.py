@@ -4,8 +4,8 @@ Nothing depends on the order in which envelopes come, or on how often. What a pa
 travels, so that it can be put into the mailbox again; what a one-time thing was used for is there before it is used.
 """
 
-from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Protocol
 
@@ -100,6 +100,8 @@ class Party:
         self.board = Board(store, roster)
         self.me: Participant = roster.by_key[identity.xonly]
         self.progress = Progress()
+        self.watch_progress: Callable[[Progress], None] = lambda _: None
+        """Called within a step as instances are signed: many of them take a while."""
         self.faults: dict[Fault, None] = {}
         """In the order in which they were seen."""
         self.objections: dict[str, None] = {}
@@ -138,10 +140,13 @@ class Party:
         """Say and do all that is due now; False where there was nothing new to say."""
         said = 0
         totals = [Progress()]
-        for deposit in self._deposits():
+        deposits = list(self._deposits())
+        asked = [one.asked for one in deposits if one.asked is not None]
+        self.progress = replace(self.progress, deposits=len(asked), expected=sum(len(one.expected) for one in asked))
+        for deposit in deposits:
             said += sum(1 for _ in self._advance(deposit, totals))
             self.faults.update(dict.fromkeys(deposit.faults))
-        self.progress = Progress(*(sum(values) for values in zip(*map(_counts, totals), strict=True)))
+        self.progress = _sum(totals)
         return said > 0
 
     def proposals(self) -> list[Proposal]:
@@ -193,11 +198,18 @@ class Party:
                 bundle = yield from self._sign(offered, deposit)
                 if bundle is not None:
                     signed[offered.author.key, offered.setup.exit] = bundle
+                    self._tell_signed(_sum(totals).signed + len(signed))
             if set(signed) >= expected:
                 yield from self._confirm(deposit.setup, list(signed.values()), deposit)
             for proposal in proposals(deposit):
                 yield from self._pay_out(proposal, deposit, waiting)
         totals.append(Progress(1, int(deposit.id in self._done), len(expected), len(signed), len(waiting)))
+
+    def _tell_signed(self, signed: int) -> None:
+        """A step goes over all instances again, and has something to tell when it gets beyond the last one."""
+        if signed > self.progress.signed:
+            self.progress = replace(self.progress, signed=signed)
+            self.watch_progress(self.progress)
 
     def _join_in(self, asked: Asked, deposit: DepositSession) -> Iterator[None]:
         """A member says its key, the depositor makes the deposit."""
@@ -334,6 +346,10 @@ class Party:
         envelope = seal(self._identity, kind, session, body)
         self.board.accept(envelope)
         return envelope
+
+
+def _sum(all_progress: Iterable[Progress]) -> Progress:
+    return Progress(*(sum(values) for values in zip(*map(_counts, all_progress), strict=True)))
 
 
 def _counts(progress: Progress) -> tuple[int, ...]:

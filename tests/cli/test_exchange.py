@@ -13,6 +13,7 @@ import pytest
 from bitvm_bridge.exchange.envelope import Envelope
 from bitvm_bridge.exchange.messages import MEMBER, NONCES, NoncesBody, of_kind
 from tests.cli.bridge import PLAIN, RECEIVER, Bridge
+from tests.cli.test_tables import on_terminal
 
 PROGRAM: Final = "hash-chain:2:1"
 CAST: Final = {"alice": "committee", "bob": "committee", "dora": "depositor", "olga": "operator"}
@@ -171,3 +172,18 @@ def test_a_party_that_is_not_in_the_roster(table: Table, tmp_path: Path) -> None
     (tmp_path / "roster.json").write_text(json.dumps(roster))
     run = ("run", "--as", "committee", *table.roster, "--dir", str(tmp_path), "--once")
     assert "is not in the roster" in table.bridges["alice"].refused("exchange", *run, code=1)
+
+
+def test_a_bar_on_a_terminal_and_lines_in_a_pipe(table: Table) -> None:
+    """Two exits are a batch."""
+    ask(table, "--exits", "2", "--peg-in", "60000000")
+    for name in ("alice", "bob", "dora"):
+        table.run(name)
+    args = ("exchange", "run", "--as", "committee", *table.roster, "--dir", str(table.folder / "shared"), "--once")
+    alice = table.bridges["alice"]
+    line = "alice: deposits confirmed 0/1, instances signed 0/2"
+    assert alice.run(*args).stderr == f"{line}\n"
+    shown = on_terminal("--datadir", str(alice.datadir), *PLAIN, *args)
+    assert "alice: deposits confirmed 0/1, instances signed" in shown
+    assert "━" in shown
+    assert line not in shown, "the bar says it"

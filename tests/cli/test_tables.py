@@ -5,6 +5,7 @@ import pty
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,19 @@ def test_a_short_wait_is_not(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     with table.working("compiling"):
         pass
     assert "compiling" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("is_terminal", "total", "is_shown"), [(True, 2, True), (True, 1, False), (False, 2, False)])
+def test_a_bar_is_for_batches_on_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_terminal: bool, total: int, is_shown: bool
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal)
+    with closing(table.Bar()) as bar:
+        bar.show("signed", 1, total)
+        assert bar.is_shown is is_shown
+        bar.say("a line [bold]of prose[/bold]")
+        bar.show("signed", total, total)
+    shown = capsys.readouterr()
+    assert "a line [bold]of prose[/bold]" in shown.err
+    assert ("2/2" in shown.err) is is_shown
+    assert shown.out == ""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bitvm_bridge import records
-from bitvm_bridge.exchange.party import Courier
+from bitvm_bridge.exchange.party import Courier, Progress
 from bitvm_bridge.params import Params
 from tests.exchange.cast import Memory, Player, cast, play, request
 
@@ -48,3 +48,14 @@ def test_processes_that_die_at_any_time(tmp_path: Path, seed: int) -> None:
     assert all(player.party.progress.is_done for player in players.values())
     for player in players.values():
         assert not player.party.faults
+
+
+def test_progress_is_told_instance_by_instance(tmp_path: Path) -> None:
+    """Within a step, so that a long one is seen to go on; and it never goes back."""
+    players, told = cast(tmp_path), list[Progress]()
+    for number in range(2):
+        players["dora"].ask(request(Params(exits=2), receiver=bytes([number])))
+    players["alice"].party.watch_progress = told.append
+    play(players)
+    assert [one.signed for one in told] == list(range(1, 9)), "two deposits, two exits, two operators"
+    assert {(one.deposits, one.expected) for one in told} == {(2, 8)}
