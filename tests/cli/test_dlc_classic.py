@@ -1,7 +1,7 @@
 """`dlc classic`: two parties in two data directories, from an oracle's announcement to a settlement or a refund."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ from bitvm_bridge.dlc import oracle, oracle_documents
 from bitvm_bridge.dlc.classic import book
 from bitvm_bridge.dlc.classic.messages import ACCEPT, OFFER, SIGN
 from bitvm_bridge.dlc.oracle import EnumEvent, Hashing
-from bitvm_bridge.keys import Role
+from bitvm_bridge.keys import Role, parse_address
+from bitvm_bridge.params import Network
 from bitvm_bridge.transaction import TxOut
 from bitvm_bridge.wallet import Wallet
-from tests.cli.bridge import PLAIN, Bridge, rpc_options
+from tests.cli.bridge import PLAIN, Bridge, Done, rpc_options
 from tests.dlc.oracles import KEY, nonces
 from tests.dlc.parties import bent
+from tests.esplora_server import EsploraServer
 
 COINBASE = 5_000_000_000
 OFFERED, ACCEPTED = 600_000, 400_000
@@ -103,14 +105,36 @@ class Table:
         return shown[0], shown[1]
 
 
-def seat(folder: Path, *options: str, shared: Path | None = None) -> Table:
+class Served(Bridge):
+    """Asks an Esplora server, which cannot mine: blocks come from the node behind it."""
+
+    def __init__(self, datadir: Path, node: EmbeddedNode, *options: str) -> None:
+        super().__init__(datadir, *options)
+        self.node = node
+
+    def run(self, *args: str, code: int = 0, env: Mapping[str, str] | None = None) -> Done:
+        """Mining is for the node."""
+        if args[:2] != ("node", "mine"):
+            return super().run(*args, code=code, env=env)
+        script = None
+        if args[3:4] == ("--to",):
+            address = self.data("dlc", args[4], "address")["address"]
+            script = parse_address(address, Network.REGTEST)
+        self.node.mine(int(args[2]), script)
+        return Done(args, 0, f"{self.node.height()}\n", "")
+
+
+Make = Callable[[Path], Bridge]
+
+
+def seat(folder: Path, *options: str, shared: Path | None = None, make: Make | None = None) -> Table:
     made = {}
     for name in ("alice", "bob", "oracle"):
         home = folder / name
         if shared is not None:
             (home / "regtest").mkdir(parents=True)
             (home / "regtest" / "chain").symlink_to(shared)
-        made[name] = Bridge(home, *PLAIN, *options)
+        made[name] = make(home) if make else Bridge(home, *PLAIN, *options)
     for name in ("alice", "bob"):
         made[name].run("dlc", "party", "keygen")
         made[name].run("node", "mine", "2", "--to", "party")
@@ -126,10 +150,15 @@ def table(tmp_path: Path) -> Table:
     return seat(tmp_path, shared=tmp_path / "chain")
 
 
-@pytest.fixture(params=["embedded", "bitcoind"])
+@pytest.fixture(params=["embedded", "bitcoind", "esplora"])
 def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Table]:
     if request.param == "embedded":
         yield request.getfixturevalue("table")
+        return
+    if request.param == "esplora":
+        node: EmbeddedNode = request.getfixturevalue("embedded")
+        with EsploraServer(node).serving() as url:
+            yield seat(tmp_path, make=lambda home: Served(home, node, *PLAIN, "--esplora", url))
         return
     launched: LaunchedBitcoind = request.getfixturevalue("fresh_bitcoind")
     yield seat(tmp_path, *rpc_options(launched))
