@@ -282,6 +282,49 @@ def test_every_message_can_be_had_again(table: Table) -> None:
     ]
 
 
+class Killed(BaseException):
+    """What ends a process and is caught by nobody."""
+
+
+@pytest.mark.parametrize("step", ["offer", "accept", "sign"])
+def test_killed_before_and_after_it_is_kept(table: Table, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """Before, nothing has left the process. After, what is kept says the same again, and nobody is asked to sign."""
+    table.weather()
+    table.contract()
+    for earlier in {"offer": [], "accept": [table.offer], "sign": [table.offer, table.accept]}[step]:
+        earlier()
+    party = table.bob if step == "accept" else table.alice
+    source = {"offer": "contract.json", "accept": "offer.json", "sign": "accept.json"}[step]
+    out = Path(table.path(f"{step}.json"))
+    args = ("dlc", "classic", step, table.path(source), "--out", str(out))
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    before = party.contents()
+    with monkeypatch.context() as patch:
+        patch.setattr("bitvm_bridge.dlc.classic.book.save", die)
+        with pytest.raises(Killed):
+            party.run(*args)
+    assert party.contents() == before
+    assert not out.exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", die)
+        with pytest.raises(Killed):
+            party.run(*args)
+    assert not out.exists()
+    kept = party.contents()
+    assert kept != before
+    if step == "offer":
+        assert len(party.data("dlc", "classic", "list")["contracts"]) == 1
+        return
+    with monkeypatch.context() as patch:
+        patch.setattr("bitvm_bridge.dlc.classic.adaptor.encrypt", die)
+        party.run(*args)
+    assert party.contents() == kept
+    assert out.exists()
+
+
 def test_coins_are_set_aside_until_it_is_cancelled(table: Table) -> None:
     table.weather()
     table.contract(collateral={"offerer": COINBASE - 10_000, "accepter": 1_000_000}, events=[event(COINBASE + 990_000)])
