@@ -152,6 +152,7 @@ def proof_options(command: F) -> F:
 
 Files = tuple[bytes | None, bytes | None]
 """The contents of --proof and --public."""
+NO_FILES: Final[Files] = (None, None)
 
 
 def read_files(options: dict[str, Any]) -> Files:

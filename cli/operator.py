@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from bitvm_bridge import actions, keyring, records, unsigned
 from bitvm_bridge.dispute import assertion as asserting
-from bitvm_bridge.errors import BadInput
+from bitvm_bridge.errors import BadInput, BridgeError
 from bitvm_bridge.keys import SEED_SIZE, Role, SecretKey
 from bitvm_bridge.linter import check
 from bitvm_bridge.params import Network
@@ -17,11 +18,15 @@ from bitvm_bridge.roles import operator as role
 from bitvm_bridge.roles import presigned
 from bitvm_bridge.roles.withdrawer import Withdrawal
 from bitvm_bridge.setup import InstanceSetup, bind
+from bitvm_bridge.sources.uris import open_proofs
 from bitvm_bridge.store import Store
 from bitvm_bridge.wallet import Prepared
+from bitvm_bridge.watch.proofs import ProofSource
 from cli import lies as lying
-from cli.app import STDOUT, App, read_file, with_app, write_file
+from cli.app import STDOUT, App, read_file, say, with_app, write_file
 from cli.disputed import (
+    NO_FILES,
+    Files,
     document_for,
     load_bundle,
     load_instance,
@@ -166,6 +171,13 @@ def kick_off(app: App, /, instance: str, name: str, **options: Any) -> None:
 @click.argument("instance")
 @name_option(Role.OPERATOR)
 @proof_options
+@click.option(
+    "--proof-source",
+    envvar="BITVM_BRIDGE_PROOFS",
+    show_envvar=True,
+    metavar="SOURCE",
+    help="In place of a file: who has the proof, as in `watch`: a folder with ID.json, exec:COMMAND, or http(s)://…",
+)
 @click.option("--lie", metavar="CHUNK", help="Regtest only: assert a wrong result for this chunk.")
 @click.option("--lie-raw", metavar="VALUE", help="Regtest only: assert this raw value with its lowest bit changed.")
 @click.option(
@@ -180,6 +192,7 @@ def assert_(
     /,
     instance: str,
     name: str,
+    proof_source: str | None,
     lie: str | None,
     lie_raw: str | None,
     force_invalid: bool,
@@ -193,22 +206,43 @@ def assert_(
 
     \b
     bitvm-bridge operator assert INSTANCE --proof proof.json --public public.json --broadcast
+    bitvm-bridge operator assert INSTANCE --proof-source exec:prove --broadcast
     """
     sending = take_sending(options)
     lies = _Lies(lie, lie_raw, force_invalid)
     lies.check(app.network)
     files = read_files(options)
-    with app.store() as store, app.node() as node:
+    source = _proof_source(proof_source, files)
+    with app.store() as store:
         setup = _own_instance(store, instance, name)
-        values = lies.values(setup.program, document_for(setup.program.name, files))
-        wallet = open_wallet(app, store, node, Role.OPERATOR, name, sending, setup.id, "Assert")
-        if sending.dry_run and not store.is_bound(setup.id, values):
-            placeholder = asserting.sign(setup, secrets.token_bytes(SEED_SIZE), values)
-            rehearse(app, store, node, sending, setup.id, role.reveal(wallet, setup, placeholder))
-            return
-        store.bind_one_time_keys(setup.id, values)
-        assertion = asserting.sign(setup, store.seed(Role.OPERATOR, name).winternitz_seed(), values)
-        finish(app, store, node, sending, setup.id, role.reveal(wallet, setup, assertion))
+        document = document_for(setup.program.name, files) if source is None else _proof_of(setup, source)
+        values = lies.values(setup.program, document)
+        with app.node() as node:
+            wallet = open_wallet(app, store, node, Role.OPERATOR, name, sending, setup.id, "Assert")
+            if sending.dry_run and not store.is_bound(setup.id, values):
+                placeholder = asserting.sign(setup, secrets.token_bytes(SEED_SIZE), values)
+                rehearse(app, store, node, sending, setup.id, role.reveal(wallet, setup, placeholder))
+                return
+            store.bind_one_time_keys(setup.id, values)
+            assertion = asserting.sign(setup, store.seed(Role.OPERATOR, name).winternitz_seed(), values)
+            finish(app, store, node, sending, setup.id, role.reveal(wallet, setup, assertion))
+
+
+def _proof_source(text: str | None, files: Files) -> ProofSource | None:
+    """None where a file is given, which goes before what the environment says. Raises BadInput for both as options."""
+    if text is None or files == NO_FILES:
+        return None if text is None else open_proofs(text, say, "--proof-source")
+    if click.get_current_context().get_parameter_source("proof_source") is not ParameterSource.ENVIRONMENT:
+        raise BadInput("--proof-source", "given", "used together with --proof")
+    return None
+
+
+def _proof_of(setup: InstanceSetup, source: ProofSource) -> bytes | None:
+    """What a source has. Raises BridgeError where the program needs a proof, and there is none yet."""
+    document = source.proof(setup.id)
+    if document is None and setup.program.raw_count:
+        raise BridgeError("Assert: --proof-source has no proof of this instance yet; ask it again later")
+    return document
 
 
 @dataclass(frozen=True)

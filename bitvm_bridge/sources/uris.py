@@ -36,15 +36,18 @@ def open_requests(text: str) -> RequestSource:
     return LinesFile(Path(text.removeprefix(FILE)))
 
 
-def open_proofs(text: str, log: Log) -> ProofSource:
-    """A folder, `exec:COMMAND ARGUMENTS` or `http(s)://…`; `log` takes what a command says. Raises BadInput."""
+def open_proofs(text: str, log: Log, option: str = "--proofs") -> ProofSource:
+    """A folder, `exec:COMMAND ARGUMENTS` or `http(s)://…`; `log` takes what a command says.
+
+    Raises BadInput, which names the option that it came by.
+    """
     if text.startswith(EXEC):
         return CommandProver.parse(text.removeprefix(EXEC), log)
     if text.startswith(_WEB):
         return HttpProver(Service(text))
     folder = Path(text.removeprefix(FILE))
     if not folder.is_dir():
-        raise BadInput("--proofs", text, "a folder, exec:COMMAND or an http URL")
+        raise BadInput(option, text, "a folder, exec:COMMAND or an http URL")
     return ProofFolder(folder)
 
 

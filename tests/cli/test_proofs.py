@@ -12,6 +12,7 @@ from bitvm_bridge.setup import InstanceSetup
 from bitvm_bridge.transaction import Transaction
 from tests.cli.bridge import WINDOW, Bridge, challenged, set_up
 from tests.cli.conftest import Copy
+from tests.sources.orders import served
 from tests.toy import BELOW, known, proof_file
 
 PROOFS = {"right": (2, 3), "odd": (3, 3), "large": (2, BELOW)}
@@ -103,6 +104,54 @@ def test_right_proof_is_paid(claimed: tuple[Bridge, str, int], files: dict[str, 
     bridge.mine_to(height + 3 * WINDOW - 1)
     bridge.send("operator", "unhappy-take", instance)
     assert bridge.state(instance) == "UnhappyTake"
+
+
+def test_a_proof_comes_from_a_source(claimed: tuple[Bridge, str, int], files: dict[str, str], tmp_path: Path) -> None:
+    """A folder, a command, a service: what `watch` takes, each of them once."""
+    (tmp_path / "folder").mkdir()
+    text = f"exec:cat {files['right']}"
+    states = {"/jobs": b'{"job": "1", "state": "done"}', "/jobs/1/proof": Path(files["right"]).read_bytes()}
+    with served(lambda asked: (200, states[asked.path])) as server:
+        for number, source in enumerate((str(tmp_path / "folder"), text, server.url)):
+            bridge, (_, instance, _) = claimed[0].copy(tmp_path / str(number)), claimed
+            (tmp_path / "folder" / f"{instance}.json").write_bytes(Path(files["right"]).read_bytes())
+            bridge.send("operator", "assert", instance, "--proof-source", source)
+            assert bridge.data("challenger", "check", instance)["correct"]
+    assert [asked.path for asked in server.asked] == ["/jobs", "/jobs/1/proof"]
+
+
+def test_the_environment_names_a_source_and_a_file_goes_first(
+    claimed: tuple[Bridge, str, int], files: dict[str, str], copy: Copy
+) -> None:
+    bridge, (_, instance, _) = copy(claimed[0]), claimed
+    env = {"BITVM_BRIDGE_PROOFS": "exec:false"}
+    done = bridge.run("operator", "assert", instance, "--dry-run", env=env, code=1)
+    assert "prover false: exit code 1" in done.stderr
+    bridge.run("operator", "assert", instance, "--proof", files["right"], "--dry-run", env=env)
+    bridge.run("operator", "assert", instance, "--proof-source", f"exec:cat {files['right']}", "--dry-run", env=env)
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "message"),
+    [
+        ("exec:true", 1, "Assert: --proof-source has no proof of this instance yet; ask it again later"),
+        ("exec:cat odd", 5, "the proof does not verify: the first number is odd"),
+        ("exec:cat noise", 2, "--proof: '2 lines' is not two numbers"),
+        ("/no/such/folder", 2, "--proof-source: '/no/such/folder' is not a folder, exec:COMMAND or an http URL"),
+        ("exec:", 2, "prover: 'nothing' is not a command and its arguments"),
+    ],
+)
+def test_a_source_without_a_right_proof(
+    claimed: tuple[Bridge, str, int], files: dict[str, str], source: str, code: int, message: str
+) -> None:
+    bridge, instance, _ = claimed
+    text = " ".join(files.get(word, word) for word in source.split(" "))
+    found = bridge.refused("operator", "assert", instance, "--proof-source", text, "--broadcast", code=code)
+    assert found.startswith(message), found
+    assert bridge.contents()["one_time_keys"] == []
+    both = ("--proof", files["right"], "--proof-source", text)
+    message = bridge.refused("operator", "assert", instance, *both, "--broadcast", code=2)
+    assert message == "--proof-source: 'given' is not used together with --proof"
 
 
 FALSE: dict[str, tuple[tuple[str, ...], str, str]] = {
