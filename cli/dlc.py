@@ -7,6 +7,7 @@ from bitvm_bridge.dlc import oracle_documents
 from bitvm_bridge.dlc.equivocation import Proof
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.keys import Role
+from cli import dlc_contract
 from cli.app import App, emit, read_file, say, with_app, write_secret
 from cli.dlc_classic import classic
 from cli.dlc_oracle import oracle
@@ -36,6 +37,10 @@ def party() -> None:
 
 dlc.add_command(oracle)
 dlc.add_command(classic)
+for command in dlc_contract.COMMANDS:
+    dlc.add_command(command)
+for command in dlc_contract.ORACLE_COMMANDS:
+    oracle.add_command(command)
 add_key_commands(party, Role.PARTY)
 
 

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 from bitvm_bridge.errors import BridgeError, VerificationFailed
 from bitvm_bridge.exchange import messages
-from bitvm_bridge.exchange.board import Board, Fault
+from bitvm_bridge.exchange.board import Fault
 from bitvm_bridge.exchange.envelope import Envelope
 from bitvm_bridge.exchange.messages import (
     MAX_ATTEMPT,
@@ -92,11 +92,18 @@ class Nonces:
     by_label: Mapping[str, bytes] = field(repr=False)
 
 
+class Words(Protocol):
+    """Where a session finds what was said in it: the board, or what else keeps envelopes."""
+
+    def said(self, session: bytes, kind: str, author: bytes) -> list[Envelope]:
+        """What one author said, in one order everywhere."""
+
+
 @dataclass(frozen=True)
 class Session:
     """What is to be signed, by whom, and what everyone has said about it."""
 
-    board: Board
+    board: Words
     id: bytes
     kinds: Kinds
     committee: Committee

@@ -96,15 +96,15 @@ def read_description(raw: bytes, read_file: Callable[[str], bytes], height: int)
         raise BadInput("events", "none", "one or more")
     hashings: set[Hashing] = set()
     total = document.collateral.total
-    events = tuple(_event(each, read_file, total, hashings) for each in document.events)
+    events = tuple(read_event(each, read_file, total, hashings) for each in document.events)
     if len(hashings) != 1:
         raise BadInput("oracles", " and ".join(sorted(item.value for item in hashings)), "of one kind of hashing")
     announcements = all_announcements([event.info for event in events])
-    refund = _lock_time("refund_from", document.refund_from)
+    refund = read_time("refund_from", document.refund_from)
     if refund >= TIMESTAMPS_FROM:
         check_refund(announcements, refund)
     if document.settle_from is not None:
-        settle = _lock_time("settle_from", document.settle_from)
+        settle = read_time("settle_from", document.settle_from)
     elif refund < TIMESTAMPS_FROM:
         settle = height
     else:
@@ -113,9 +113,13 @@ def read_description(raw: bytes, read_file: Callable[[str], bytes], height: int)
     return Description(contract, hashings.pop(), document.collateral.offerer, settle, refund)
 
 
-def _event(
+def read_event(
     document: EventDocument, read_file: Callable[[str], bytes], total: int, hashings: set[Hashing]
 ) -> ContractEvent:
+    """Oracles and payouts of one event over `total` sat. How its oracles hash is added to `hashings`.
+
+    Raises BadInput.
+    """
     announcements = []
     for each in document.oracles:
         announcement, hashing = read_announcement(read_file(each) if isinstance(each, str) else encode(each))
@@ -185,7 +189,8 @@ def _polyline(curve: list[tuple[int, int]]) -> PayoutFunction:
     return PayoutFunction(tuple(Polynomial(pair) for pair in pairwise(points)))
 
 
-def _lock_time(field: str, value: int | str) -> int:
+def read_time(field: str, value: int | str) -> int:
+    """A lock time: a block height, epoch seconds, or a time in UTC. Raises BadInput."""
     moment = value if isinstance(value, int) else _epoch(field, value)
     if not 0 <= moment <= _MAX_LOCK_TIME:
         raise BadInput(field, value, f"a block height, or a time up to {_MAX_LOCK_TIME} seconds")

@@ -105,6 +105,11 @@ def found_outcome(contract: Contract, values: Sequence[bytes]) -> int:
     raise BridgeError(f"result {number} of {RESULT_BITS} bits: no outcome has it")
 
 
+def open_values(bundle: Bundle, outcome: int, one_time_seed: bytes, values: Sequence[bytes]) -> Assertion:
+    """The one-time signatures of every value. The caller has bound them in its store first: keys sign once."""
+    return asserting.sign(bundle.graphs.case(outcome), one_time_seed, values)
+
+
 def oracle_sign(wallet: Wallet, bundle: Bundle, outcome: int, assertion: Assertion) -> Prepared:
     """OracleSign of an outcome, with the child that pays for it. The caller has bound the values in its store."""
     declared = bundle.graphs.of(outcome)["OracleSign"]

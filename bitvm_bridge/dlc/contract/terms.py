@@ -166,7 +166,12 @@ class Terms:
 
         So whatever it attests to can be settled before.
         """
-        return self.sign_by + (self.forfeit_csv + 1) * BLOCK_TIME + self.margin
+        return self.sign_by + self.dispute_time(self.dispute_window, self.grace_window) + self.margin
+
+    @staticmethod
+    def dispute_time(dispute_window: int, grace_window: int) -> int:
+        """Seconds from the oracle's signature to the last moment at which its bond is not forfeit, and one block."""
+        return (dispute_window + 2 * grace_window + 1) * BLOCK_TIME
 
     @property
     def release_csv(self) -> int:
