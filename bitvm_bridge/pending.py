@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from bitvm_bridge import records
 from bitvm_bridge.chain.node import Node
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.graph import ANCHOR
@@ -61,15 +62,17 @@ class Pending:
 
 
 def pending(store: Store) -> list[Pending]:
-    """Everything whose fate is not final, oldest first."""
+    """Everything of the bridge whose fate is not final, oldest first; contracts are looked after by whoever sends."""
     groups: dict[tuple[bytes, str], list[Kept]] = {}
     for kept in store.unsettled():
         groups.setdefault((kept.owner, kept.name), []).append(kept)
-    return [_gather(owner, name, group) for (owner, name), group in groups.items() if _is_known(name, group)]
-
-
-def _is_known(name: str, group: list[Kept]) -> bool:
-    return name.partition("_")[0] in TEMPLATES and any(kept.parent is None for kept in group)
+    return [
+        _gather(owner, name, group)
+        for (owner, name), group in groups.items()
+        if name.partition("_")[0] in TEMPLATES
+        and any(kept.parent is None for kept in group)
+        and any(store.get(kind, owner) is not None for kind in (records.INSTANCE, records.DEPOSIT))
+    ]
 
 
 def _gather(owner: bytes, name: str, group: list[Kept]) -> Pending:

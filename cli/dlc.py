@@ -18,10 +18,17 @@ from cli.keys import add_key_commands
 def dlc() -> None:
     """Contracts between two parties that settle as an oracle says.
 
+    The oracle has a stake, which it loses where it is silent or proved wrong. Contracts of `dlc classic` have none.
+
     \b
-    bitvm-bridge dlc oracle keygen
     bitvm-bridge dlc oracle announce --event-id weather --maturity 2030-01-01 --outcome sun --outcome rain
-    bitvm-bridge dlc oracle attest weather.json sun
+    bitvm-bridge dlc offer bet.json --dir shared/              the offerer; then the accepter:
+    bitvm-bridge dlc accept CONTRACT --dir shared/
+    bitvm-bridge dlc oracle stake CONTRACT --dir shared/       the oracle
+    bitvm-bridge dlc sign CONTRACT --dir shared/               all three at the same time; the oracle with --as oracle
+    bitvm-bridge dlc oracle sign CONTRACT --broadcast          what happened, on the chain
+    bitvm-bridge dlc oracle attest event.json sun --out attestation.json
+    bitvm-bridge dlc settle CONTRACT attestation.json --broadcast
     """
 
 

@@ -18,7 +18,7 @@ from bitvm_bridge.dlc.contract.signing import Bundle
 from bitvm_bridge.dlc.contract.standing import Standing, stand
 from bitvm_bridge.dlc.contract.talk import Talk
 from bitvm_bridge.dlc.oracle import EnumEvent
-from bitvm_bridge.errors import BadInput, BridgeError
+from bitvm_bridge.errors import BadInput, BridgeError, NodeUnreachable
 from bitvm_bridge.exchange.envelope import Envelope
 from bitvm_bridge.exchange.mailbox import Folder
 from bitvm_bridge.keys import SEED_SIZE, Role
@@ -140,10 +140,15 @@ def sign(app: App, contract: str, folder: Path, role: str, name: str | None, onc
     with app.store() as store, app.node() as node:
         held = _find(store, contract, Role(role), name)
         signing = Signing(_desk(app, store, node, Role(role), held.name), held, mailbox)
-        told = ""
+        told, progress = "", signing.progress
         while True:
-            with working("signing"):
-                progress = signing.round()
+            try:
+                with working("signing"):
+                    progress = signing.round()
+            except NodeUnreachable as error:
+                if once:
+                    raise
+                say(f"{error}; trying again")
             for fault in progress.faults:
                 say(f"fault: {fault}")
             progress.faults.clear()
@@ -214,9 +219,9 @@ def refund(app: App, /, contract: str, name: str, **options: Any) -> None:
 @sending_options
 @with_app
 def timeout(app: App, /, contract: str, name: str, **options: Any) -> None:
-    """Make OracleTimeout of CONTRACT: the oracle signed nothing in time.
+    """Make OracleTimeout of CONTRACT: an oracle is silent.
 
-    A share of its stake burns, the parties have the rest.
+    It signed nothing in time. A share of its stake burns, the parties have the rest.
     """
     sending = take_sending(options)
     with app.store() as store, app.node() as node:
@@ -232,7 +237,7 @@ def timeout(app: App, /, contract: str, name: str, **options: Any) -> None:
 @sending_options
 @with_app
 def forfeit(app: App, /, contract: str, name: str, **options: Any) -> None:
-    """Make Forfeit of CONTRACT: the oracle signed and never attested.
+    """Make Forfeit of CONTRACT: an oracle never attested.
 
     A share of its bond burns, the parties have the rest.
     """
@@ -291,16 +296,16 @@ def oracle_sign(app: App, /, contract: str, outcome: str | None, name: str, lie:
         held = _find(store, contract, Role.ORACLE, name)
         bundle = book.load_bundle(store, held)
         terms = bundle.contract.terms
-        program = bundle.graphs.case(0).program
-        values = program.inner.run(program.inner.read_input(None)).values
+        if (standing := stand(node, bundle)).state != "staked":
+            raise BridgeError(f"{held}: {standing.state}; OracleSign spends a stake that is there")
+        values = _computed(bundle)
         found = moves.found_outcome(bundle.contract, values)
         chosen = found if outcome is None else moves.outcome_of(terms, _announced(bundle, outcome))
         if lie and app.network is not Network.REGTEST:
             raise BadInput("--lie", app.network, "used on regtest only")
         if chosen != found and not lie:
-            said = " ".join(terms.outcomes[found].oracles[0][1])
-            raise BadInput("OUTCOME", outcome, f"{said!r}, which the computation finds; anyone could disprove another")
-        said = " ".join(terms.outcomes[chosen].oracles[0][1])
+            expected = f"{_words(bundle, found)!r}, which the computation finds; anyone could disprove another"
+            raise BadInput("OUTCOME", outcome, expected)
         wallet = _wallet(app, store, node, Role.ORACLE, held, "OracleSign", sending)
         bound = (*values, chosen.to_bytes(4, "big"))
         if sending.dry_run and not store.is_bound(bundle.contract.id, bound):
@@ -311,7 +316,7 @@ def oracle_sign(app: App, /, contract: str, outcome: str | None, name: str, lie:
         store.bind_one_time_keys(bundle.contract.id, bound)
         seed = store.seed(Role.ORACLE, held.name).winternitz_seed()
         prepared = moves.oracle_sign(wallet, bundle, chosen, moves.open_values(bundle, chosen, seed, values))
-        _finish(app, store, node, sending, held, prepared, outcome=said)
+        _finish(app, store, node, sending, held, prepared, outcome=_words(bundle, chosen))
 
 
 @click.command()
@@ -342,9 +347,9 @@ def release(app: App, /, contract: str, announcement: str, name: str, **options:
 @click.option("--dir", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Where an offer is to be found.")
 @with_app
 def show(app: App, contract: str, folder: Path | None) -> None:
-    """Show a contract, or an offer in a folder before you accept it.
+    """Show a contract, or an offer in a folder.
 
-    CONTRACT is the first digits of the offer's id.
+    CONTRACT is the first digits of the offer's id; with --dir, look at it before you accept.
     """
     with app.store() as store, app.node() as node:
         if folder is not None:
@@ -355,8 +360,12 @@ def show(app: App, contract: str, folder: Path | None) -> None:
         for held in (one for one in book.everything(store) if one.session == talk.session):
             document |= {"party": str(held.party), "name": held.name, "state": "said"}
             if book.is_signed(store, held):
-                standing = stand(node, book.load_bundle(store, held))
+                bundle = book.load_bundle(store, held)
+                standing = stand(node, bundle)
                 document |= {"state": standing.state, "height": standing.height}
+                document["computation_finds"] = _words(bundle, moves.found_outcome(bundle.contract, _computed(bundle)))
+                if standing.outcome is not None:
+                    document["signed"] = _words(bundle, standing.outcome)
     emit(app, document, "\n".join(f"{key:<20} {value}" for key, value in document.items()))
 
 
@@ -431,6 +440,17 @@ def _signed_outcome(held: Held, standing: Standing) -> int:
     if standing.outcome is None:
         raise BridgeError(f"{held}: {standing.state}; the oracle has signed nothing on the chain")
     return standing.outcome
+
+
+def _computed(bundle: Bundle) -> tuple[bytes, ...]:
+    """The honest values of its computation."""
+    program = bundle.graphs.case(0).program.inner
+    return program.run(program.read_input(None)).values
+
+
+def _words(bundle: Bundle, outcome: int) -> str:
+    """What the oracle signs for an outcome: itself, or the first digits of a number."""
+    return " ".join(bundle.contract.terms.outcomes[outcome].oracles[0][1])
 
 
 def _check_hashing(bundle: Bundle, found: str) -> None:

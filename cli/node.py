@@ -20,7 +20,7 @@ from cli.app import BITCOIND, App, emit, read_file, say, with_app, write_secret
 from cli.keys import DEFAULT_NAME
 from cli.table import Table, emit_rows
 
-WALLETS: Final = (Role.DEPOSITOR, Role.WITHDRAWER, Role.OPERATOR, Role.CHALLENGER, Role.PARTY)
+WALLETS: Final = (Role.DEPOSITOR, Role.WITHDRAWER, Role.OPERATOR, Role.CHALLENGER, Role.PARTY, Role.ORACLE)
 PACKAGE: Final = 2
 
 

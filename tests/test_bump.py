@@ -371,6 +371,7 @@ def test_a_transaction_is_found_by_name_or_txid(game: Game) -> None:
 
 def test_two_of_a_name_are_told_apart_by_their_owner(game: Game) -> None:
     item = game.waiting("KickOff")
+    game.store.put(records.INSTANCE, b"\x00" * 32, b"")
     game.store.record_transaction(b"\x00" * 32, "KickOff", replace(item.tx, lock_time=1))
     with pytest.raises(BadInput, match="one transaction that was made here"):
         find(game.store, "KickOff")

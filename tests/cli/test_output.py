@@ -104,6 +104,7 @@ MAKERS = {
     "challenger": {"challenge", "assert-timeout", "disprove", "forfeit"},
     "psbt": {"finish"},
     "council": {"finish"},
+    "dlc": {"settle", "refund", "disprove", "timeout", "forfeit"},
 }
 TURNS = {"join-many", "peg-outs"}
 """Commands that make as many as there is need of, and report on what they are for."""

@@ -32,7 +32,7 @@ from bitvm_bridge.dlc.contract.talk import (
     offer_id,
 )
 from bitvm_bridge.dlc.contract.terms import Terms
-from bitvm_bridge.errors import BadInput, BridgeError, VerificationFailed
+from bitvm_bridge.errors import BadInput, BridgeError, NodeRejected, VerificationFailed
 from bitvm_bridge.exchange.envelope import Envelope, seal
 from bitvm_bridge.exchange.mailbox import Mailbox
 from bitvm_bridge.exchange.messages import NoncesBody
@@ -324,8 +324,7 @@ class Signing:
         self.progress.waits_for = "the oracle's stake to confirm"
         prepared = desk.prepared_stake(self.held) if self.held.party is Party.ORACLE else None
         if prepared is not None and not desk.node.in_mempool(prepared.tx.txid):
-            records.keep(desk.store, self.held.session, prepared, sent=True)
-            prepared.send(desk.node)
+            self._send(prepared)
 
     def _give_coins(self, agreement: Agreement) -> Iterator[bool]:
         if self.talk.said(self.held.session, FUNDING, self.desk.identity.xonly):
@@ -348,9 +347,17 @@ class Signing:
         if len(signatures) < len(agreement.funding.inputs):
             self.progress.waits_for = "the other party to sign its coins"
             return
-        prepared = moves.funding(agreement, signatures)
+        self._send(moves.funding(agreement, signatures))
+
+    def _send(self, prepared: Prepared) -> None:
+        """Send it, unless the other party has done so meanwhile. Raises NodeRejected."""
+        node = self.desk.node
         records.keep(self.desk.store, self.held.session, prepared, sent=True)
-        prepared.send(node)
+        try:
+            prepared.send(node)
+        except NodeRejected:
+            if not node.in_mempool(prepared.tx.txid) and not _was_made(node, prepared.tx.outpoint(0)):
+                raise
 
     def _check_own_part(self, contract: Contract) -> None:
         """What others have made of it must have this one's own part in it, word for word."""
