@@ -83,7 +83,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: Agreement(terms(), side(Party.OFFERER), side(Party.ACCEPTER, COLLATERAL)),
         "coins.*1,000,000 sat",
     ),
-    "no coins": (lambda: replace(side(Party.OFFERER), coins=()), "coins"),
+    "no coins": (lambda: Agreement(terms(), replace(side(Party.OFFERER), coins=()), side(Party.ACCEPTER)), "coins"),
     "a payout that is no taproot output": (
         lambda: replace(side(Party.OFFERER), payout=b"\x00\x14" + bytes(20)),
         "payout",
@@ -265,8 +265,9 @@ class Session:
 
     def __init__(self) -> None:
         self.kept: dict[bytes, bytes] = {}
-        self.scheme = ContractScheme(ContractGraphs(contract()), self.kept.update)
-        self.trio = self.scheme.graphs.contract.trio
+        graphs = ContractGraphs(contract())
+        self.scheme = ContractScheme(graphs.contract, graphs.tasks, self.kept.update)
+        self.trio = graphs.contract.trio
         self.signers = {name: self.scheme.signer(self.trio, name, KEYS[name], once()) for name in self.trio.names}
         self.nonces = {name: signer.nonces(self.scheme.digests) for name, signer in self.signers.items()}
 
@@ -343,9 +344,10 @@ def test_a_share_made_for_another_point_is_refused() -> None:
 
 
 def test_a_key_that_is_not_the_members_signs_nothing() -> None:
-    scheme = ContractScheme(ContractGraphs(contract()))
+    graphs = ContractGraphs(contract())
+    scheme = ContractScheme(graphs.contract, graphs.tasks)
     with pytest.raises(BadInput, match="committee member"):
-        scheme.signer(scheme.graphs.contract.trio, Party.OFFERER, SecretKey(bytes([3]) * 32), once())
+        scheme.signer(graphs.contract.trio, Party.OFFERER, SecretKey(bytes([3]) * 32), once())
 
 
 def test_dust_is_not_paid_and_nothing_is_lost() -> None:

@@ -27,6 +27,8 @@ MAX_COINS: Final = 50
 SCRIPT_SIZE: Final = 34
 """bytes of a P2TR script: coins and payouts are of no other kind."""
 INPUT_VSIZE: Final = 57.5
+SCRIPT_INPUT_VSIZE: Final = 82.75
+"""vB: an input with one signature of a leaf that has at most one beside it."""
 OUTPUT_VSIZE: Final = 43
 COMMON_VSIZE: Final = 12 + OUTPUT_VSIZE
 """vB of the funding transaction without inputs and changes, rounded up; each party pays for half of it."""
@@ -49,6 +51,21 @@ class SideDocument(Document, frozen=True):
     coins: list[CoinDocument]
 
 
+class OutputDocument(Document, frozen=True):
+    """An output: sat, script in hex."""
+
+    amount: int
+    script: str
+
+
+class ReopeningDocument(Document, frozen=True):
+    """What a contract reopens."""
+
+    inputs: list[CoinDocument]
+    payments: list[OutputDocument]
+    shares: list[int]
+
+
 class OracleDocument(Document, frozen=True):
     """The oracle's part; `keys` are its one-time keys in hex."""
 
@@ -67,6 +84,7 @@ class ContractDocument(Document, frozen=True):
     offerer: SideDocument
     accepter: SideDocument
     oracle: OracleDocument
+    reopens: ReopeningDocument | None = None
 
 
 @dataclass(frozen=True)
@@ -90,20 +108,23 @@ class Side:
 
     def __post_init__(self) -> None:
         _check_person(self.identity, self.key, self.payout)
-        if not 1 <= len(self.coins) <= MAX_COINS or len({coin.outpoint for coin in self.coins}) != len(self.coins):
-            raise BadInput("coins", len(self.coins), f"1 to {MAX_COINS} different ones")
+        if len(self.coins) > MAX_COINS or len({coin.outpoint for coin in self.coins}) != len(self.coins):
+            raise BadInput("coins", len(self.coins), f"at most {MAX_COINS} different ones")
         for coin in self.coins:
             check_script("script of a coin", coin.output.script_pubkey)
             if not 0 < coin.output.amount <= MAX_MONEY:
                 raise BadInput(f"coin {coin.outpoint}", coin.output.amount, f"1 to {MAX_MONEY:,} sat")
 
-    def change(self, share: int, fee_rate: int) -> int:
+    def change(self, share: int, fee_rate: int, common: float = COMMON_VSIZE / 2) -> int:
         """sat that come back to it when it puts in `share`; below dust there is no such output.
 
-        Raises BadInput where its coins do not suffice.
+        It pays for its coins, its change and `common` vB of the rest. One that puts nothing in, as when a contract
+        replaces another, has no coins and pays nothing. Raises BadInput where its coins do not suffice.
         """
+        if not self.coins and not share:
+            return 0
         brought = sum(coin.output.amount for coin in self.coins)
-        vsize = INPUT_VSIZE * len(self.coins) + OUTPUT_VSIZE + COMMON_VSIZE / 2
+        vsize = INPUT_VSIZE * len(self.coins) + OUTPUT_VSIZE + common
         rest = brought - share - math.ceil(vsize * fee_rate)
         if rest < 0:
             raise BadInput("coins", f"{brought:,} sat", f"{brought - rest:,} sat or more, the fee included")
@@ -111,29 +132,66 @@ class Side:
 
     def document(self) -> SideDocument:
         """As JSON carries it."""
-        coins = [
-            CoinDocument(str(coin.outpoint), coin.output.amount, coin.output.script_pubkey.hex()) for coin in self.coins
-        ]
-        return SideDocument(self.identity.hex(), self.key.hex(), self.payout.hex(), coins)
+        return SideDocument(self.identity.hex(), self.key.hex(), self.payout.hex(), _coins_document(self.coins))
 
     @classmethod
     def from_document(cls, document: SideDocument) -> Self:
         """Inverse of `document`. Raises BadInput."""
-        coins = tuple(
-            Coin(OutPoint.parse(coin.outpoint, "coin"), TxOut(coin.amount, from_hex("script of a coin", coin.script)))
-            for coin in document.coins
-        )
         identity, key = from_hex("identity key", document.identity, 32), from_hex("contract key", document.key, 33)
-        return cls(identity, key, from_hex("payout script", document.payout), coins)
+        return cls(identity, key, from_hex("payout script", document.payout), _coins(document.coins))
+
+
+@dataclass(frozen=True)
+class Reopening:
+    """The outputs of another contract that a new one is funded from, and who is paid for what is not locked again.
+
+    `inputs` begin with the other contract's collateral; its stake follows where that goes back to its oracle. `shares`
+    are the sat that the new offerer and the new accepter add.
+    """
+
+    inputs: tuple[Coin, ...]
+    payments: tuple[TxOut, ...]
+    shares: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        if not self.inputs:
+            raise BadInput("reopening", "no input", "the collateral of another contract")
+        for payment in self.payments:
+            check_script("script of a payment", payment.script_pubkey)
+            if not DUST <= payment.amount <= MAX_MONEY:
+                raise BadInput("payment", payment.amount, f"{DUST} to {MAX_MONEY:,} sat")
+        if min(self.shares) < 0:
+            raise BadInput("share", min(self.shares), "0 sat or more")
+
+    @property
+    def vsize(self) -> float:
+        """vB that it adds to a funding transaction: script path inputs, and payments."""
+        return SCRIPT_INPUT_VSIZE * len(self.inputs) + OUTPUT_VSIZE * len(self.payments)
+
+    def document(self) -> ReopeningDocument:
+        """As JSON carries it."""
+        return ReopeningDocument(_coins_document(self.inputs), outputs_document(self.payments), list(self.shares))
+
+    @classmethod
+    def from_document(cls, document: ReopeningDocument) -> Self:
+        """Inverse of `document`. Raises BadInput."""
+        if len(document.shares) != 2:
+            raise BadInput("shares", len(document.shares), "two, of the offerer and the accepter")
+        shares = (document.shares[0], document.shares[1])
+        return cls(_coins(document.inputs), read_outputs(document.payments), shares)
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """What the offerer and the accepter have said; the oracle's part is still to come."""
+    """What the offerer and the accepter have said; the oracle's part is still to come.
+
+    `reopens` is there where another contract ends in the funding of this one.
+    """
 
     terms: Terms
     offerer: Side
     accepter: Side
+    reopens: Reopening | None = None
 
     def __post_init__(self) -> None:
         """Raises BadInput for a key or coin of both, or where coins do not pay for a share."""
@@ -141,20 +199,33 @@ class Agreement:
             raise BadInput("contract key", self.accepter.key, "another than the offerer's")
         if self.offerer.identity == self.accepter.identity:
             raise BadInput("identity", self.accepter.identity, "another than the offerer's")
-        own, others = ({coin.outpoint for coin in side.coins} for side in (self.offerer, self.accepter))
-        if own & others:
-            raise BadInput("coins", min(own & others), "coins of one party each")
+        outpoints = [coin.outpoint for coin in self._coins]
+        if len(set(outpoints)) != len(outpoints):
+            raise BadInput("coins", len(set(outpoints)), f"{len(outpoints)} different ones, of one party each")
+        brought = sum(coin.output.amount for coin in self.reopens.inputs) if self.reopens else 0
+        paid = sum(payment.amount for payment in self.reopens.payments) if self.reopens else 0
+        if brought + sum(share for _, share in self.sides) != self.terms.collateral + paid:
+            raise BadInput("shares", sum(share for _, share in self.sides), f"{self.terms.collateral + paid - brought}")
         _ = self.funding
 
     @property
     def sides(self) -> tuple[tuple[Side, int], ...]:
         """Each party and what it puts in."""
-        return ((self.offerer, self.terms.offerer_share), (self.accepter, self.terms.accepter_share))
+        shares = self.reopens.shares if self.reopens else (self.terms.offerer_share, self.terms.accepter_share)
+        return ((self.offerer, shares[0]), (self.accepter, shares[1]))
+
+    @property
+    def _coins(self) -> list[Coin]:
+        """In the order of the funding transaction's inputs."""
+        joint = self.reopens.inputs if self.reopens else ()
+        return [*joint, *self.offerer.coins, *self.accepter.coins]
 
     @cached_property
     def id(self) -> bytes:
         """32 bytes: the contract's, and what its computation is about."""
-        parts = [self.terms.document(), self.offerer.document(), self.accepter.document()]
+        parts: list[object] = [self.terms.document(), self.offerer.document(), self.accepter.document()]
+        if self.reopens is not None:
+            parts.append(self.reopens.document())
         return tagged_hash("BitVMBridge/contract", canonical(msgspec.to_builtins(parts)))
 
     @cached_property
@@ -170,20 +241,27 @@ class Agreement:
 
     @cached_property
     def funding(self) -> Transaction:
-        """Unsigned: the offerer's coins, then the accepter's, to the collateral and their changes."""
-        coins = [coin for side, _ in self.sides for coin in side.coins]
-        changes = [
-            TxOut(change, side.payout)
-            for side, share in self.sides
-            if (change := side.change(share, self.terms.fee_rate)) >= DUST
-        ]
-        inputs = tuple(TxIn(coin.outpoint, SEQUENCE_RBF) for coin in coins)
-        return Transaction(2, inputs, (TxOut(self.collateral.amount, self.collateral.script_pubkey), *changes))
+        """Unsigned: the offerer's coins, then the accepter's, to the collateral and their changes.
+
+        What it reopens is spent first, and paid out last; who puts coins in pays for that, the offerer if both do.
+        """
+        joint = self.reopens.vsize if self.reopens else 0
+        payer = self.offerer if self.offerer.coins else self.accepter
+        both = all(side.coins for side, _ in self.sides)
+        changes = []
+        for side, share in self.sides:
+            common = COMMON_VSIZE / (2 if both else 1) + (joint if side is payer else 0)
+            if (change := side.change(share, self.terms.fee_rate, common)) >= DUST:
+                changes.append(TxOut(change, side.payout))
+        payments = self.reopens.payments if self.reopens else ()
+        inputs = tuple(TxIn(coin.outpoint, SEQUENCE_RBF) for coin in self._coins)
+        locked = TxOut(self.collateral.amount, self.collateral.script_pubkey)
+        return Transaction(2, inputs, (locked, *changes, *payments))
 
     @property
     def funding_spent(self) -> tuple[TxOut, ...]:
         """The output that each input of the funding transaction spends."""
-        return tuple(coin.output for side, _ in self.sides for coin in side.coins)
+        return tuple(coin.output for coin in self._coins)
 
 
 @dataclass(frozen=True)
@@ -280,7 +358,11 @@ class Contract:
         """As JSON carries it."""
         agreement = self.agreement
         return ContractDocument(
-            self.terms.document(), agreement.offerer.document(), agreement.accepter.document(), self.oracle.document()
+            self.terms.document(),
+            agreement.offerer.document(),
+            agreement.accepter.document(),
+            self.oracle.document(),
+            agreement.reopens.document() if agreement.reopens else None,
         )
 
     def to_json(self) -> bytes:
@@ -291,13 +373,36 @@ class Contract:
     def from_document(cls, document: ContractDocument) -> Self:
         """Inverse of `document`. Raises BadInput and VerificationFailed."""
         terms = Terms.from_document(document.terms)
-        agreement = Agreement(terms, Side.from_document(document.offerer), Side.from_document(document.accepter))
+        reopens = Reopening.from_document(document.reopens) if document.reopens else None
+        offerer, accepter = Side.from_document(document.offerer), Side.from_document(document.accepter)
+        agreement = Agreement(terms, offerer, accepter, reopens)
         return cls(agreement, OracleSide.from_document(document.oracle, terms.spec.values))
 
 
 def stake_claim(contract: bytes, key: bytes, stake: OutPoint) -> bytes:
     """32 bytes that the announcing key signs: this key and this stake are its own, in this contract."""
     return tagged_hash("BitVMBridge/stake", contract, key, stake.serialize())
+
+
+def outputs_document(outputs: Sequence[TxOut]) -> list[OutputDocument]:
+    """Outputs as JSON carries them."""
+    return [OutputDocument(output.amount, output.script_pubkey.hex()) for output in outputs]
+
+
+def read_outputs(documents: Sequence[OutputDocument]) -> tuple[TxOut, ...]:
+    """Inverse of `outputs_document`. Raises BadInput."""
+    return tuple(TxOut(each.amount, from_hex("script of an output", each.script)) for each in documents)
+
+
+def _coins_document(coins: Sequence[Coin]) -> list[CoinDocument]:
+    return [CoinDocument(str(coin.outpoint), coin.output.amount, coin.output.script_pubkey.hex()) for coin in coins]
+
+
+def _coins(documents: Sequence[CoinDocument]) -> tuple[Coin, ...]:
+    return tuple(
+        Coin(OutPoint.parse(each.outpoint, "coin"), TxOut(each.amount, from_hex("script of a coin", each.script)))
+        for each in documents
+    )
 
 
 def check_script(field: str, script: bytes) -> None:

@@ -264,7 +264,7 @@ class Signing:
             self._check_own_part(contract)
             self.desk.check_coins(contract.agreement)
             self._graphs = ContractGraphs(contract)
-        scheme = ContractScheme(self._graphs, self._keep_shares)
+        scheme = ContractScheme(contract, self._graphs.tasks, self._keep_shares)
         session = Session(
             self.talk,
             self.held.session,
@@ -289,7 +289,7 @@ class Signing:
             choice, partials = session.finished
             kept = scheme.combine_withheld(session.chosen(choice), partials, self._share)
             signatures = {**signatures, **kept}
-        bundle = Bundle(scheme.graphs, signatures)
+        bundle = Bundle(self._graphs or ContractGraphs(scheme.contract), signatures)
         bundle.verify()
         return bundle
 

@@ -79,11 +79,19 @@ def funding_signatures(agreement: Agreement, key: SecretKey) -> dict[int, bytes]
     return found
 
 
-def funding(agreement: Agreement, signatures: Mapping[int, bytes]) -> Prepared:
-    """Funding, with the signatures of both parties. Raises VerificationFailed where one is missing or wrong."""
+def funding(agreement: Agreement, signatures: Mapping[int, bytes], reopened: Transaction | None = None) -> Prepared:
+    """Funding, with the signatures of both parties' coins.
+
+    `reopened` is the same transaction with the inputs of another contract signed (`closing.Closing.witnessed`), where
+    it ends one. Raises VerificationFailed where a signature is missing or wrong.
+    """
     tx, spent = agreement.funding, agreement.funding_spent
+    joint = len(agreement.reopens.inputs) if agreement.reopens else 0
     for index in range(len(spent)):
-        tx = tx.with_witness(index, (signatures.get(index, b""),))
+        witness: tuple[bytes, ...] = (signatures.get(index, b""),)
+        if index < joint:
+            witness = reopened.inputs[index].witness if reopened is not None else ()
+        tx = tx.with_witness(index, witness)
     for index, output in enumerate(spent):
         if not verify_input(tx, index, spent):
             raise VerificationFailed(f"Funding: the signature of input {index} ({output.amount:,} sat) is not valid")

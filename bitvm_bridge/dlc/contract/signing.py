@@ -115,29 +115,31 @@ class _Group:
 
 
 class ContractScheme:
-    """The session of a contract, for `exchange.signing`: two sets of signers, and signatures that a point locks or not.
+    """The signing session of a contract, or of what its signers make of it later, for `exchange.signing`.
+
+    There are two sets of signers, and signatures that a point locks or not.
 
     `keep` is given the oracle's own shares of what only it may complete, by the public nonce (66 bytes) that each was
     made with, before any other share leaves the process.
     """
 
-    def __init__(self, graphs: ContractGraphs, keep: Callable[[Mapping[bytes, bytes]], None] | None = None) -> None:
-        self.graphs = graphs
+    def __init__(
+        self,
+        contract: Contract,
+        tasks: Mapping[str, Task],
+        keep: Callable[[Mapping[bytes, bytes]], None] | None = None,
+    ) -> None:
+        self.contract = contract
         self.keep = keep
-        self.tasks = graphs.tasks
-        self.committees = {Party.TRIO: graphs.contract.trio, Party.PAIR: graphs.contract.pair}
+        self.tasks = tasks
+        self.committees = {Party.TRIO: contract.trio, Party.PAIR: contract.pair}
         kinds = ((signers, locked) for signers in self.committees for locked in (False, True))
-        self.groups = tuple(
-            _Group(
-                signers,
-                locked,
-                tuple(
-                    name
-                    for name, task in self.tasks.items()
-                    if task.signers is signers and (task.point is not None) is locked
-                ),
-            )
-            for signers, locked in kinds
+        found = (_Group(signers, locked, self._labels(signers, locked)) for signers, locked in kinds)
+        self.groups = tuple(group for group in found if group.labels)
+
+    def _labels(self, signers: Party, locked: bool) -> tuple[str, ...]:
+        return tuple(
+            name for name, task in self.tasks.items() if task.signers is signers and (task.point is not None) is locked
         )
 
     @property
@@ -199,9 +201,9 @@ class ContractScheme:
             share = kept(nonces[Party.ORACLE][one])
             if share is None:
                 raise VerificationFailed(f"{one}: the oracle's own share is not in this store")
-            shares = {name: {one: partials[name].get(one, b"")} for name in self.graphs.contract.pair.names}
+            shares = {name: {one: partials[name].get(one, b"")} for name in self.contract.pair.names}
             shares[Party.ORACLE] = {one: share}
-            found |= musig.combine(self.graphs.contract.trio, self._digests([one]), nonces, shares)
+            found |= musig.combine(self.contract.trio, self._digests([one]), nonces, shares)
         return found
 
     def signer(self, _: Committee, name: str, key: SecretKey, guard: NonceGuard) -> "ContractSigner":
@@ -323,7 +325,7 @@ def _is_valid(key: bytes, task: Task, signature: bytes) -> bool:
 def sign_together(graphs: ContractGraphs, keys: Mapping[str, SecretKey], guard: NonceGuard) -> tuple[Bundle, Bundle]:
     """Both rounds with all three in this process: the parties' bundle and the oracle's. Raises VerificationFailed."""
     kept: dict[bytes, bytes] = {}
-    scheme = ContractScheme(graphs, kept.update)
+    scheme = ContractScheme(graphs.contract, graphs.tasks, kept.update)
     trio = graphs.contract.trio
     signers = {name: scheme.signer(trio, name, keys[name], guard) for name in trio.names}
     nonces = {name: signer.nonces(scheme.digests) for name, signer in signers.items()}
