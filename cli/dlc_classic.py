@@ -30,6 +30,8 @@ from cli.table import Table, emit_rows, working
 F = TypeVar("F", bound=Callable[..., Any])
 JSON: Final = "json"
 BINARY: Final = "binary"
+SPECIFICATION: Final = "specification"
+RUST_DLC: Final = "rust-dlc"
 MAX_SHOWN: Final = 64
 
 
@@ -115,9 +117,18 @@ def offer(
 @click.argument("message", metavar="OFFER")
 @name_option(Role.PARTY)
 @payout_option
+@click.option(
+    "--reading",
+    type=click.Choice([SPECIFICATION, RUST_DLC]),
+    default=SPECIFICATION,
+    show_default=True,
+    help="How to read what the two read differently: oracles that may differ, and unions (docs/dlc.md).",
+)
 @message_options
 @with_app
-def accept(app: App, message: str, name: str, payout_address: str | None, form: str, out: str | None) -> None:
+def accept(
+    app: App, message: str, name: str, payout_address: str | None, reading: str, form: str, out: str | None
+) -> None:
     """Accept an offer.
 
     OFFER is the offerer's message; `dlc classic show` shows what it says. Your coins are set aside, and every
@@ -128,7 +139,7 @@ def accept(app: App, message: str, name: str, payout_address: str | None, form: 
     with app.store() as store, app.node() as node:
         desk = _desk(app, store, node, name)
         with working("checking and signing"):
-            held = desk.accept(offered, script)
+            held = desk.accept(offered, script, as_rust_dlc=reading == RUST_DLC)
         _write(app, desk, held, ACCEPT, held.accepted, form, out)
     _say_due(held.offer)
     say(f"accepted {_words(held.offer)}")

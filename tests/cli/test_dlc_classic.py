@@ -1,6 +1,7 @@
 """`dlc classic`: two parties in two data directories, from an oracle's announcement to a settlement or a refund."""
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from bitvm_bridge.params import Network
 from bitvm_bridge.transaction import TxOut
 from bitvm_bridge.wallet import Wallet
 from tests.cli.bridge import PLAIN, Bridge, Done, rpc_options
+from tests.dlc import specs
 from tests.dlc.oracles import KEY, nonces
 from tests.dlc.parties import bent
 from tests.esplora_server import EsploraServer
@@ -246,6 +248,93 @@ def test_two_of_three_oracles_and_a_union(table: Table) -> None:
     other = table.attest("sun", "event0.json", "a0.json", "--name", "o0")
     assert table.bob.send("dlc", "classic", "settle", contract, one, other)["policy"] == "accepted"
     assert table.alice.data("dlc", "classic", "show", contract)["paid"] == SUN["sun"]
+
+
+def test_oracles_that_may_differ_as_either_reads_it(table: Table) -> None:
+    """The signatures that come back say how the accepter has read the offer, and the offerer signs alike."""
+    for number in range(2):
+        table.oracle.run("dlc", "oracle", "keygen", "--name", f"o{number}")
+        event = ("--name", f"o{number}", "--event-id", f"n{number}", "--digits", "8")
+        table.announce(*event, name=f"number{number}.json")
+    curve = [[0, 0], [100, 0], [200, 1_000_000], [255, 1_000_000]]
+    difference = {"max_error_exp": 4, "min_fail_exp": 2, "maximize_coverage": False}
+    both = {"oracles": ["number0.json", "number1.json"], "threshold": 2, "curve": curve, "difference": difference}
+    table.contract(events=[both | {"rounding": [[0, 50_000]]}])
+    for reading in ("specification", "rust-dlc"):
+        contract = table.offer()
+        table.accept("--reading", reading)
+        table.sign()
+        table.complete()
+        for party in (table.alice, table.bob):
+            with party.store() as store:
+                read = book.find(store, contract, "default").reading
+            assert read is not None
+            assert read.maximize is (reading == "rust-dlc")
+    first = table.attest("150", "number0.json", "n0.json", "--name", "o0")
+    other = table.attest("157", "number1.json", "n1.json", "--name", "o1")
+    table.bob.send("dlc", "classic", "settle", contract, first, other)
+    assert table.alice.data("dlc", "classic", "show", contract)["paid"] == {"offerer": 500_000, "accepter": 500_000}
+
+
+def test_a_payout_to_another_address(table: Table) -> None:
+    table.weather()
+    table.contract()
+    addresses = []
+    for name in ("carol", "dave"):
+        table.oracle.run("depositor", "keygen", "--name", name)
+        addresses.append(table.oracle.data("depositor", "address", "--name", name)["address"])
+    contract = table.offer("--payout-address", addresses[0])
+    table.accept("--payout-address", addresses[1])
+    table.sign()
+    table.complete()
+    table.alice.send("dlc", "classic", "settle", contract, table.attest("rain"))
+    held = {row["name"]: row["sat"] for row in table.oracle.data("node", "balance")["balances"]}
+    assert (held["carol"], held["dave"]) == (250_000, 750_000)
+
+
+def test_lock_times_that_are_times(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A settlement from the event's maturity on, a refund at its time and not before."""
+    table.weather()
+    now = int(time.time())
+    ends = {}
+    for name, refund in (("late", now + 100_000), ("due", now - 100)):
+        with monkeypatch.context() as patch:
+            patch.setattr("bitvm_bridge.dlc.classic.desk.time.time", lambda: now - 1_000)
+            table.contract(refund_from=refund)
+            ends[name] = table.offer()
+            table.accept()
+            table.sign()
+            table.complete()
+    shown = table.alice.data("dlc", "classic", "show", ends["late"])
+    assert shown["settle_from"] == "2020-01-01T00:00+00:00"
+    assert "non-final" in table.alice.run("dlc", "classic", "refund", ends["late"], "--broadcast", code=4).stderr
+    table.bob.send("dlc", "classic", "settle", ends["late"], table.attest("sun"))
+    table.alice.mine(12)
+    table.alice.send("dlc", "classic", "refund", ends["due"])
+    assert table.state(ends["due"]) == ("refunded", "refunded")
+
+
+def test_public_offers_are_shown(table: Table) -> None:
+    """Those of the dlcspecs suite, in hex and in JSON."""
+    for name in specs.CONTRACTS:
+        said = specs.load(name)["offer_message"]
+        path = table.folder / "public"
+        shown = []
+        for text in (said["serialized"], json.dumps(said["message"])):
+            path.write_text(text)
+            shown.append(table.alice.data("dlc", "classic", "show", str(path)))
+        assert shown[0] == shown[1]
+        assert shown[0]["contract"] == said["message"]["temporaryContractId"]
+        assert "is not in the future" in table.bob.refused("dlc", "classic", "accept", str(path), code=2)
+
+
+def test_other_commands_leave_its_transactions_alone(table: Table) -> None:
+    contract = table.open()
+    table.bob.send("dlc", "classic", "settle", contract, table.attest("sun"))
+    for party in (table.alice, table.bob):
+        assert party.data("resend", "--once")["transactions"] == []
+        party.run("status")
+        assert f"DlcFunding of {contract}" in party.run("coins").stdout
 
 
 # Restarts.

@@ -31,6 +31,8 @@ from bitvm_bridge.errors import BadInput
 CONTRACT: Final = "contract"
 _MAX_LOCK_TIME: Final = (1 << 32) - 1
 _MAX_NUMBER: Final = (1 << 64) - 1
+_UNROUNDED: Final = [(0, 1)]
+"""Multiples of 1 sat, which say as much as no interval; rust-dlc refuses none."""
 
 
 class SharesDocument(Document, frozen=True):
@@ -166,11 +168,12 @@ def _payouts(document: EventDocument, announcements: list[Announcement], total: 
         function = _polyline(document.curve)
     else:
         function = FUNCTION.parse(document.function, "function")
-    for row in document.rounding or ():
+    rounding = document.rounding or _UNROUNDED
+    for row in rounding:
         for value in row:
             if not 0 <= value <= _MAX_NUMBER:
                 raise BadInput("rounding", value, "a number of 64 bits")
-    return NumericPayouts(digits, function, RoundingIntervals(tuple(document.rounding or ())))
+    return NumericPayouts(digits, function, RoundingIntervals(tuple(rounding)))
 
 
 def _enumerated(payouts: dict[str, SharesDocument], total: int) -> EnumeratedPayouts:

@@ -34,6 +34,8 @@ SETTLEMENT: Final = "DlcSettlement"
 REFUND: Final = "DlcRefund"
 RECLAIM: Final = "DlcReclaim"
 _SEQUENCE: Final = 0xFFFFFFFF
+_WITNESS: Final = negotiation.P2WPKH_WITNESS
+"""bytes announced for a witness of its own coins, which have less: rust-dlc counts so many whatever is announced."""
 _SERIAL_BITS: Final = 53
 """Serial ids of so many bits are exact wherever JSON is read."""
 _BLOCK_TIME: Final = 600
@@ -108,10 +110,11 @@ class Desk:
                 notary.follow(self.store, announcement, held.hashing)
             book.save(self.store, held)
 
-    def accept(self, offer: Offer, payout_script: bytes | None = None) -> Held:
+    def accept(self, offer: Offer, payout_script: bytes | None = None, *, as_rust_dlc: bool = False) -> Held:
         """Accept an offer: sign every closing transaction. `keep` it before anyone sees it.
 
-        An offer that was accepted already has the same answer.
+        The offer is read as the specification has it, or as its most used implementation does. One that was accepted
+        already has the same answer.
 
         Raises BadInput, BridgeError or VerificationFailed for an offer that is not safe to accept.
         """
@@ -130,7 +133,8 @@ class Desk:
         collateral = offer.contract.total_collateral - offer.party.collateral
         party = self._party(salt, offer.temporary_id, collateral, offer.fee_rate, payout_script)
         check_accepter(offer, party)
-        arguments = self._funding_key(salt), self.node.network, self.max_fee_rate, Reading(hashing), self.workers
+        reading = Reading(hashing, maximize=as_rust_dlc, unlocked_parts=as_rust_dlc)
+        arguments = self._funding_key(salt), self.node.network, self.max_fee_rate, reading, self.workers
         accept = negotiation.accept_offer(offer, party, *arguments)
         return Held(self.name, Side.ACCEPTER, salt, hashing, offer, accept)
 
@@ -269,9 +273,7 @@ class Desk:
     def _input(self, utxo: Utxo) -> FundingInput:
         for tx in self.node.block(utxo.height).transactions:
             if tx.txid == utxo.outpoint.txid:
-                return FundingInput(
-                    _serial_id(), tx.serialize(), utxo.outpoint.vout, _SEQUENCE, negotiation.P2TR_WITNESS
-                )
+                return FundingInput(_serial_id(), tx.serialize(), utxo.outpoint.vout, _SEQUENCE, _WITNESS)
         raise BridgeError(f"coin {utxo.outpoint}: not in block {utxo.height:,} any more; try again")
 
     def _check_oracles(self, announcements: Iterable[Announcement], hashing: Hashing) -> None:
