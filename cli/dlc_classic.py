@@ -69,9 +69,16 @@ def message_options(command: F) -> F:
 
 
 def closing_options(command: F) -> F:
-    """--broadcast, --dry-run and --out: for transactions that both parties have fixed."""
+    """--broadcast, --dry-run, --out and --fee-rate: for transactions that both parties have fixed."""
     for option in (
-        click.option("--out", metavar="FILE", help="Write the raw transaction in hex, `-` for stdout."),
+        click.option(
+            "--fee-rate", type=float, metavar="SAT/VB", help="Pay so much, by a child of your own output [as agreed]."
+        ),
+        click.option(
+            "--out",
+            metavar="FILE",
+            help="Write the raw transaction in hex, `-` for stdout; a package child on a second line.",
+        ),
         click.option("--dry-run", is_flag=True, help="Only report: keep nothing here, send nothing."),
         click.option("--broadcast", is_flag=True, help="Send it to the node."),
     ):
@@ -182,7 +189,7 @@ def complete(app: App, /, message: str, name: str, **options: Any) -> None:
         desk = _desk(app, store, node, name)
         with working("checking signatures"):
             held, prepared = desk.complete(said)
-        _finish(app, store, node, sending, held, prepared, keep=lambda: desk.keep(held))
+        _finish(app, desk, sending, held, prepared, keep=lambda: desk.keep(held))
 
 
 @classic.command()
@@ -200,9 +207,10 @@ def settle(app: App, /, contract: str, attestations: tuple[str, ...], name: str,
     read = [oracle_documents.read_attestation(read_file(path, "attestation")) for path in attestations]
     with app.store() as store, app.node() as node:
         held = book.find(store, contract, name)
+        desk = _desk(app, store, node, name)
         with working("looking for the outcome"):
-            prepared = _desk(app, store, node, name).settle(held, read)
-        _finish(app, store, node, sending, held, prepared)
+            prepared = desk.settle(held, read)
+        _finish(app, desk, sending, held, prepared)
 
 
 @classic.command()
@@ -218,7 +226,8 @@ def refund(app: App, /, contract: str, name: str, **options: Any) -> None:
     sending = _sending(options)
     with app.store() as store, app.node() as node:
         held = book.find(store, contract, name)
-        _finish(app, store, node, sending, held, _desk(app, store, node, name).refund(held))
+        desk = _desk(app, store, node, name)
+        _finish(app, desk, sending, held, desk.refund(held))
 
 
 @classic.command()
@@ -241,19 +250,22 @@ def cancel(app: App, contract: str, name: str) -> None:
 @click.argument("contract")
 @name_option(Role.PARTY)
 @click.option("--fee-rate", type=float, metavar="SAT/VB", help="Fee rate [that of --fee-source].")
-@closing_options
+@click.option("--out", metavar="FILE", help="Write the raw transaction in hex, `-` for stdout.")
+@click.option("--dry-run", is_flag=True, help="Only report: keep nothing here, send nothing.")
+@click.option("--broadcast", is_flag=True, help="Send it to the node.")
 @with_app
-def reclaim(app: App, /, contract: str, name: str, fee_rate: float | None, **options: Any) -> None:
+def reclaim(app: App, /, contract: str, name: str, **options: Any) -> None:
     """Make DlcReclaim, which spends your coins of CONTRACT back to you.
 
     For a contract whose funding you have signed and the other party does not send: once this is in a block, nobody can
     fund it any more.
     """
-    sending = _sending(options)
+    sending = Sending(options["broadcast"], options["dry_run"], options["out"], None)
     with app.store() as store, app.node() as node:
         held = book.find(store, contract, name)
-        rate = commands.fee_rate(app, node, fee_rate)
-        _finish(app, store, node, sending, held, _desk(app, store, node, name).reclaim(held, rate))
+        desk = _desk(app, store, node, name)
+        rate = commands.fee_rate(app, node, options["fee_rate"])
+        _finish(app, desk, sending, held, desk.reclaim(held, rate))
 
 
 @classic.command()
@@ -300,19 +312,21 @@ def _payout_script(app: App, text: str | None) -> bytes | None:
 
 
 def _sending(options: dict[str, Any]) -> Sending:
-    return Sending(options.pop("broadcast"), options.pop("dry_run"), options.pop("out"), None)
+    return Sending(*(options[name] for name in ("broadcast", "dry_run", "out", "fee_rate")))
 
 
 def _finish(
     app: App,
-    store: Store,
-    node: Node,
+    desk: Desk,
     sending: Sending,
     held: Held,
     prepared: Prepared,
     keep: Callable[[], None] | None = None,
 ) -> None:
-    finish(app, store, node, sending, held.temporary_id, prepared, keep=keep, contract=held.temporary_id.hex())
+    if sending.fee_rate is not None:
+        prepared = desk.hurry(prepared, commands.fee_rate(app, desk.node, sending.fee_rate))
+    owner = held.temporary_id
+    finish(app, desk.store, desk.node, sending, owner, prepared, keep=keep, contract=owner.hex())
 
 
 def _write(

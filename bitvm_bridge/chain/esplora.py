@@ -280,7 +280,16 @@ class EsploraNode:
 
     def test(self, transactions: Sequence[Transaction]) -> Verdict:
         """Would a mempool take these? By our copy of its rules; the server is not asked before it is sent."""
-        return judge(transactions, self.output, self.height(), self.min_fee_rate(), self.median_time)
+        return judge(transactions, self._spendable, self.height(), self.min_fee_rate(), self.median_time)
+
+    def _spendable(self, outpoint: OutPoint) -> Utxo | None:
+        """The output of a block, or of a transaction that waits in the mempool for the next one."""
+        if (found := self.output(outpoint)) is not None:
+            return found
+        status, tx = self._status(outpoint.txid), self._transaction(outpoint.txid)
+        if status is None or status.get("confirmed") is not False or tx is None or outpoint.vout >= len(tx.outputs):
+            return None
+        return _utxo(outpoint, tx, self.height() + 1)
 
     def broadcast(self, tx: Transaction, *, max_burn: int = 0) -> None:
         """Send one transaction. One that burns goes as a package of one: only there a server takes a limit for it."""

@@ -292,6 +292,37 @@ def test_a_payout_to_another_address(table: Table) -> None:
     assert (held["carol"], held["dave"]) == (250_000, 750_000)
 
 
+def test_more_than_was_agreed_is_paid_by_a_child(either: Table) -> None:
+    """Of the change, of a payout; each pays for both, and the money stays where it was."""
+    table = either
+    table.weather()
+    table.contract()
+    contract = table.offer()
+    table.accept()
+    table.sign()
+    funded = table.bob.send("dlc", "classic", "complete", table.path("sign.json"), "--fee-rate", "20")
+    vsize = funded["vsize"] + funded["child_vsize"]
+    assert funded["fee"] == pytest.approx(20 * vsize, abs=20)
+    settle = ("dlc", "classic", "settle", contract, table.attest("rain"))
+    agreed = table.alice.data(*settle)
+    assert agreed["fee"] < 3 * agreed["vsize"]
+    table.alice.run(*settle, "--broadcast")
+    before = balance(table.bob)
+    settled = table.bob.send(*settle, "--fee-rate", "30")
+    assert settled["txid"] == agreed["txid"]
+    vsize = settled["vsize"] + settled["child_vsize"]
+    assert settled["fee"] == pytest.approx(30 * vsize, abs=30)
+    assert balance(table.bob) == before + 750_000 - (settled["fee"] - agreed["fee"])
+
+
+def test_no_child_of_what_is_paid_to_others(table: Table) -> None:
+    contract = table.open()
+    settle = ("dlc", "classic", "settle", contract, table.attest("sun"))
+    assert "it pays nothing to your key" in table.bob.refused(*settle, "--fee-rate", "9", code=1)
+    assert "fee rate" in table.alice.refused(*settle, "--fee-rate", "9000", code=2)
+    table.alice.send(*settle, "--fee-rate", "9")
+
+
 def test_lock_times_that_are_times(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     """A settlement from the event's maturity on, a refund at its time and not before."""
     table.weather()

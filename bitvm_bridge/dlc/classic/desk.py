@@ -212,6 +212,20 @@ class Desk:
         self._check_open(held)
         return self._closing(held, REFUND, tx)
 
+    def hurry(self, prepared: Prepared, fee_rate: float) -> Prepared:
+        """The same, with a child of this party's own output that pays what both cost at a rate (sat/vB).
+
+        Raises BridgeError where nothing is paid to this party's key.
+        """
+        wallet = Wallet(self._coin_key, self.node, fee_rate, frozenset(self.store.reserved_coins()))
+        tx = prepared.tx
+        own = [place for place, output in enumerate(tx.outputs) if output.script_pubkey == wallet.script_pubkey]
+        if not own:
+            raise BridgeError(f"{prepared.name}: it pays nothing to your key, so no child of yours can pay for it")
+        partial = Transaction(VERSION, (own_input(tx.outpoint(own[0])),), ())
+        bill = {"extra_vsize": tx.vsize, "extra_fee": prepared.parent.fee}
+        return replace(prepared, child=wallet.sign_coins(wallet.fund(partial, (tx.outputs[own[0]],), **bill), 0))
+
     def cancel(self, held: Held) -> None:
         """Forget a contract that can never be funded without this party: its coins are free again.
 
