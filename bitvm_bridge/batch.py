@@ -7,13 +7,16 @@
    reads it later, hash for themselves, and refuse.
 """
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Final
 
 from bitvm_bridge.documents import decode, encode
-from bitvm_bridge.errors import VerificationFailed
+from bitvm_bridge.errors import BridgeError, VerificationFailed
 from bitvm_bridge.graph import Graph
 from bitvm_bridge.linter import check
 from bitvm_bridge.program import ProgramSpec, parse_program
@@ -22,7 +25,10 @@ from bitvm_bridge.roles.operator import one_time_keys
 from bitvm_bridge.setup import DepositDocument, DepositSetup, InstanceSetup, split_bundles
 from bitvm_bridge.taproot import HashedLeaf, hash_leaf
 from bitvm_bridge.transaction import OutPoint
-from bitvm_bridge.workers import AHEAD, stream
+from bitvm_bridge.workers import AHEAD, processes, stream
+
+WORTH_IT: Final = 2.0
+"""seconds of work that processes are started for: they take about one to come up."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,38 @@ class _KnownLeaves:
 def finish(hashed: Hashed) -> Made:
     """The graph, checked. Raises VerificationFailed naming the first rule that it breaks."""
     setup = _parse(hashed.setup)
-    instance = replace(setup.instance, checks=_KnownLeaves(setup, hashed.leaves))
-    graph = Graph(setup.deposit.deposit, setup.deposit.outpoint, instance)
+    graph = _graph(setup, hashed)
     check(graph)
     return Made(setup.id, hashed.setup, graph["Challenge"].digest("challenge"))
+
+
+def _graph(setup: InstanceSetup, hashed: Hashed) -> Graph:
+    instance = replace(setup.instance, checks=_KnownLeaves(setup, hashed.leaves))
+    return Graph(setup.deposit.deposit, setup.deposit.outpoint, instance)
+
+
+def with_graphs(setups: Sequence[InstanceSetup], workers: int, worth_it: float = WORTH_IT) -> Iterator[InstanceSetup]:
+    """The same instances, in order, each with its graph made: its scripts are hashed by processes of this machine.
+
+    For whoever checks what others have made. They are started when the rest would take one process longer than
+    `worth_it` seconds, which the first instances tell. An instance whose graph cannot be made comes without it, and
+    says why to whoever asks it for one. Raises BadInput for what is no number of workers, BridgeError where a worker
+    died.
+    """
+    start = time.monotonic()
+    for done, setup in enumerate(setups):
+        if workers > 1 and done and (time.monotonic() - start) / done * (len(setups) - done) > worth_it:
+            yield from _hashed_elsewhere(setups[done:], workers)
+            return
+        with suppress(BridgeError):
+            _ = setup.graph
+        yield setup
+
+
+def _hashed_elsewhere(setups: Sequence[InstanceSetup], workers: int) -> Iterator[InstanceSetup]:
+    with processes(min(workers, len(setups))) as pool:
+        everything = stream(pool, hash_checks, (setup.to_json() for setup in setups), AHEAD * workers)
+        for setup, hashed in zip(setups, everything, strict=True):
+            with suppress(BridgeError):
+                setup.adopt(_graph(setup, hashed))
+            yield setup

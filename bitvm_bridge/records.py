@@ -157,16 +157,16 @@ def save_bundle(store: Store, bundle: Bundle) -> None:
 
 def load_bundle(store: Store, prefix: str) -> Bundle:
     """The bundle of an instance, verified. Raises BadInput where it is not signed yet."""
-    setup = load_instance(store, prefix)
+    return bundle_of(store, load_instance(store, prefix))
+
+
+def bundle_of(store: Store, setup: InstanceSetup) -> Bundle:
+    """The same of an instance that is at hand, and whose graph may be. Raises BadInput where it is not signed yet."""
     raw = store.get(BUNDLE, setup.id)
     if raw is None:
-        raise BadInput("instance", prefix, f"a signed one; run `committee sign {setup.id.hex()[:12]}`")
+        name = setup.id.hex()[:12]
+        raise BadInput("instance", name, f"a signed one; run `committee sign {name}`")
     return Bundle.from_json(raw, setup)
-
-
-def bundles_of(store: Store, setups: Sequence[InstanceSetup]) -> list[Bundle]:
-    """The bundles of these instances. Raises BadInput where one is not signed yet."""
-    return [load_bundle(store, setup.id.hex()) for setup in setups]
 
 
 class PegInDocument(Document, frozen=True):

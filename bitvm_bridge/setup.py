@@ -145,6 +145,10 @@ class InstanceSetup:
         """Every transaction of the deposit and of this instance."""
         return Graph(self.deposit.deposit, self.deposit.outpoint, self.instance)
 
+    def adopt(self, graph: Graph) -> None:
+        """Take a graph of this instance that was made elsewhere, in place of making it."""
+        self.__dict__["graph"] = graph
+
     def document(self) -> InstanceDocument:
         """As JSON carries it."""
         keys = [key.serialize().hex() for key in self.keys]

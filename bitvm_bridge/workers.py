@@ -21,6 +21,12 @@ CONNECT_TIMEOUT: Final = 10
 """seconds to wait for a scheduler."""
 
 
+def cores() -> int:
+    """That this process may use."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(found, MAX_WORKERS)
+
+
 @contextmanager
 def processes(workers: int) -> Iterator[Executor]:
     """Processes of this machine. What is unfinished when the block ends is given up. Raises BadInput."""

@@ -28,7 +28,7 @@ from cli import verifier_figures
 from cli.app import App, emit, say, with_app
 from cli.disputed import program_options, proof_options, short_name, take_subject
 from cli.dlc_figures import dlc_tables, measure_dlc
-from cli.scale import MOST, measure_scale, scale_table
+from cli.scale import MOST, measure_checks, measure_scale, scale_table
 from cli.stage import Refusal, Stage, Step, open_stage
 from cli.stories import RECEIVER, kick_off, play, set_up, stories_of
 from cli.table import Table, render
@@ -406,7 +406,7 @@ def limit(step: Step) -> tuple[int, str]:
 @click.command()
 @click.option("--quick", is_flag=True, help="Sizes only.")
 @click.option("--dlc", is_flag=True, help="Only this: a contract of the classic form with ten thousand payouts.")
-@click.option("--scale", is_flag=True, help="Only this: set up many instances, with more and more workers.")
+@click.option("--scale", is_flag=True, help="Only this: set up and check many instances, with more and more workers.")
 @click.option("--instances", type=click.IntRange(1, MOST), default=1_000, show_default=True, help="With --scale.")
 @click.option(
     "--workers", type=int, multiple=True, default=(1, 2), show_default=True, metavar="N", help="With --scale."
@@ -442,6 +442,7 @@ def bench(
         return
     if scale:
         runs = list(measure_scale(subject.spec, instances, workers, scheduler))
+        runs += measure_checks(subject.spec, instances, workers)
         emit(app, {"scale": [run.document() for run in runs]}, render(scale_table(runs)))
         return
     if not quick:

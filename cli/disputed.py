@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from bitvm_bridge import records
+from bitvm_bridge import batch, records
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.program import Groth16, Groth16Spec, HashChainSpec, ProgramSpec, parse_program
 from bitvm_bridge.program.groth16.formats import (
@@ -22,6 +22,7 @@ from bitvm_bridge.program.groth16.program import UNBOUND
 from bitvm_bridge.setup import DepositSetup, InstanceSetup
 from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.store import Store
+from bitvm_bridge.workers import cores
 from cli.app import read_file
 from cli.table import working
 
@@ -119,9 +120,10 @@ def load_bundle(store: Store, prefix: str) -> Bundle:
 
 
 def bundles_of(store: Store, deposit: DepositSetup) -> list[Bundle]:
-    """The bundle of every instance of a deposit, verified. Raises BadInput where one is not signed yet."""
+    """The bundle of every instance of a deposit, verified over all cores. Raises BadInput where one is not signed."""
     with compiling():
-        return records.bundles_of(store, records.instances_of(store, deposit))
+        setups = batch.with_graphs(records.instances_of(store, deposit), cores())
+        return [records.bundle_of(store, setup) for setup in setups]
 
 
 def _input(text: str) -> int | None:

@@ -2,12 +2,13 @@
 
 import time
 from contextlib import closing, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from bitvm_bridge import rebroadcast
+from bitvm_bridge import batch, rebroadcast
 from bitvm_bridge.documents import decode, encode, from_hex
 from bitvm_bridge.errors import BadInput, BridgeError, VerificationFailed
 from bitvm_bridge.exchange.actors import KeyActor
@@ -22,6 +23,7 @@ from bitvm_bridge.protocol import Request
 from bitvm_bridge.service.client import HttpMailbox
 from bitvm_bridge.store import Store
 from bitvm_bridge.wallet import Wallet
+from bitvm_bridge.workers import MAX_WORKERS, cores
 from cli.app import App, emit, read_file, say, with_app
 from cli.bump import payer
 from cli.depositor import parameter_options, take_params
@@ -143,6 +145,12 @@ def request(
 @click.option("--once", is_flag=True, help="Do what can be done now, and end.")
 @click.option("--poll", type=click.FloatRange(0.05), default=2.0, show_default=True, metavar="SECONDS", help="Pause.")
 @click.option("--forever", is_flag=True, help="Go on when everything is confirmed: more may be asked for.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, MAX_WORKERS),
+    metavar="N",
+    help="Processes that check the offers of a batch [one for each core].",
+)
 @click.option("--join", is_flag=True, help="Operator: offer an instance of every exit that you are named for.")
 @with_app
 def run(
@@ -157,6 +165,7 @@ def run(
     once: bool,
     poll: float,
     forever: bool,
+    workers: int | None,
     join: bool,
 ) -> None:
     """Take your part until all deposits are confirmed.
@@ -178,7 +187,8 @@ def run(
     with app.store() as store:
         seed = store.seed(Role(role), name)
         actor = KeyActor(store, Role(role), name, app.fees.policy, spec)
-        party = Party(store, everyone, seed.identity_key(), app.network, actor)
+        graphs = partial(batch.with_graphs, workers=workers or cores())
+        party = Party(store, everyone, seed.identity_key(), app.network, actor, graphs)
         mailbox = _mailbox(folder, url, ca_file, seed.identity_key())
         with closing(Bar()) as bar:
             loop = _Loop(app, store, party, actor, Courier(party, mailbox), bar)
@@ -201,7 +211,7 @@ def status(app: App, roster_file: str) -> None:
     """
     everyone = read_roster(app, roster_file)
     with app.store() as store, compiling():
-        found = list(survey(store, everyone))
+        found = list(survey(store, everyone, partial(batch.with_graphs, workers=cores())))
     rows: list[tuple[str | int | float, ...]] = [
         (one.deposit.hex()[:12], one.depositor, f"{one.signed}/{one.expected}", one.waits_for or "confirmed")
         for one in found

@@ -20,6 +20,7 @@ from bitvm_bridge.program import parse_program
 from bitvm_bridge.protocol import Request
 from bitvm_bridge.roles.operator import one_time_keys
 from bitvm_bridge.setup import DepositSetup, InstanceSetup
+from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.signing.musig import Committee
 from bitvm_bridge.transaction import OutPoint
 from bitvm_bridge.workers import cluster, processes, stream
@@ -58,6 +59,44 @@ def expected() -> list[Made]:
 def test_processes_make_what_one_alone_makes(expected: list[Made], number: int) -> None:
     with processes(number) as pool:
         assert list(batch.set_up(orders(), pool, pool, number)) == expected
+
+
+@pytest.mark.parametrize(("number", "worth_it"), [(1, 0.0), (2, 0.0), (2, 3_600.0)])
+def test_graphs_that_processes_help_to_make_are_the_same(
+    expected: list[Made], number: int, worth_it: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone, setups = ([InstanceSetup.from_json(made.setup) for made in expected] for _ in range(2))
+    helped: list[int] = []
+
+    def counted(number: int) -> Any:
+        helped.append(number)
+        return processes(number)
+
+    monkeypatch.setattr(batch, "processes", counted)
+    found = list(batch.with_graphs(setups, number, worth_it))
+    assert helped == [2] * (number == 2 and not worth_it)
+    assert all(one is other for one, other in zip(found, setups, strict=True))
+    for one, other in zip(found, alone, strict=True):
+        assert "graph" in vars(one), "it is there already"
+        assert one.graph.owed() == other.graph.owed()
+        assert one.graph["Challenge"].digest("challenge") == other.graph["Challenge"].digest("challenge")
+        assert signed_transactions(one) == signed_transactions(other)
+
+
+def signed_transactions(setup: InstanceSetup) -> list[Any]:
+    """As a bundle describes them: control blocks too."""
+    return Bundle(setup, {}).document().transactions
+
+
+@pytest.mark.parametrize("worth_it", [0.0, 3_600.0])
+def test_an_instance_without_a_graph_stops_no_other(expected: list[Made], worth_it: float) -> None:
+    """Its operator's key is none: who asks for its graph is told."""
+    setups = [InstanceSetup.from_json(made.setup) for made in expected[:3]]
+    setups[1] = replace(setups[1], operator=b"\xff" * 32)
+    found = list(batch.with_graphs(setups, 2, worth_it))
+    assert ["graph" in vars(one) for one in found] == [True, False, True]
+    with pytest.raises(BadInput, match="operator key"):
+        _ = found[1].graph
 
 
 @contextmanager

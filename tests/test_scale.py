@@ -7,7 +7,7 @@ from click.testing import CliRunner, Result
 
 from bitvm_bridge.program import parse_program
 from cli.main import root
-from cli.scale import measure_scale, scale_table
+from cli.scale import measure_checks, measure_scale, scale_table
 from cli.table import render
 
 
@@ -23,11 +23,22 @@ def test_each_run_sets_up_what_it_says() -> None:
     assert render(scale_table(runs)).count("\n") == 4
 
 
+def test_each_run_checks_what_it_says() -> None:
+    runs = list(measure_checks(parse_program("hash-chain:2:1"), 4, (1, 2)))
+    assert [(item.step, item.instances, item.workers) for item in runs] == [("checked", 4, 1), ("checked", 4, 2)]
+    assert all(item.seconds > 0 for item in runs)
+    assert render(scale_table(runs)).count("\n") == 3
+
+
 def test_one_document_and_a_table() -> None:
     done = run("--instances", "3", "--workers", "1", "--json")
     rows = json.loads(done.stdout)["scale"]
-    assert [(row["instances"], row["workers"]) for row in rows] == [(1, 1), (3, 1)]
-    assert run("--instances", "1", "--workers", "1").stdout.startswith("Set-up of many instances\n")
+    assert [(row["step"], row["instances"], row["workers"]) for row in rows] == [
+        ("set up", 1, 1),
+        ("set up", 3, 1),
+        ("checked", 3, 1),
+    ]
+    assert run("--instances", "1", "--workers", "1").stdout.startswith("Many instances\n")
 
 
 @pytest.mark.parametrize("option", ["--workers", "--instances"])

@@ -33,7 +33,7 @@ from bitvm_bridge.exchange.messages import (
 )
 from bitvm_bridge.exchange.payouts import Proposal, check_receiver, proposals
 from bitvm_bridge.exchange.roster import Participant, Roster
-from bitvm_bridge.exchange.sessions import Asked, DepositSession, Offered
+from bitvm_bridge.exchange.sessions import Asked, DepositSession, Graphs, Offered, Reader, made_here
 from bitvm_bridge.exchange.signing import CONFIRMATION, GRAPH, PAYMENT, Hand, Kinds, Session
 from bitvm_bridge.keys import Role, SecretKey
 from bitvm_bridge.params import Network
@@ -93,8 +93,16 @@ class Progress:
 class Party:
     """One participant with its own store."""
 
-    def __init__(self, store: Store, roster: Roster, identity: SecretKey, network: Network, actor: Actor) -> None:
-        """Raises BridgeError where the roster does not have this identity key."""
+    def __init__(
+        self,
+        store: Store,
+        roster: Roster,
+        identity: SecretKey,
+        network: Network,
+        actor: Actor,
+        graphs: Graphs = made_here,
+    ) -> None:
+        """`graphs` makes those of offers. Raises BridgeError where the roster does not have this identity key."""
         if identity.xonly not in roster.by_key:
             raise BridgeError(f"exchange: the identity key {identity.xonly.hex()} is not in the roster")
         self.board = Board(store, roster)
@@ -109,7 +117,9 @@ class Party:
         self._store, self._roster, self._identity, self._network, self._actor = store, roster, identity, network, actor
         self._hands: dict[tuple[bytes, Kinds], Hand] = {}
         self._sessions: dict[tuple[bytes, Kinds], tuple[int, Session]] = {}
-        self._read: dict[bytes, Offered | Fault] = {}
+        self._reader = Reader(graphs)
+        self._kept: dict[bytes, InstanceSetup] = {}
+        self._digests: dict[tuple[bytes, ...], Digests] = {}
         self._bundles: dict[bytes, Bundle] = {}
         self._done: set[bytes] = set()
 
@@ -129,11 +139,12 @@ class Party:
     def receive(self, envelopes: Iterable[Envelope]) -> list[str]:
         """Take in what others said; returns why envelopes were refused."""
         refused = []
-        for envelope in envelopes:
-            try:
-                self.board.accept(envelope)
-            except BridgeError as error:
-                refused.append(str(error))
+        with self._store.transaction():
+            for envelope in envelopes:
+                try:
+                    self.board.accept(envelope)
+                except BridgeError as error:
+                    refused.append(str(error))
         return refused
 
     def step(self) -> bool:
@@ -182,7 +193,7 @@ class Party:
         """All that was asked for, as far as what was said makes it."""
         is_signed = partial(records.is_signed, self._store)
         for session, author in self.board.sessions(REQUEST):
-            yield DepositSession(self.board, session, author, self._network, self._read, is_signed)
+            yield DepositSession(self.board, session, author, self._network, self._reader, is_signed)
 
     def _advance(self, deposit: DepositSession, totals: list[Progress]) -> Iterator[None]:
         asked = deposit.asked
@@ -251,8 +262,13 @@ class Party:
             deposit.faults += session.faults
             if signatures is None:
                 return None
-            records.save_bundle(self._store, role.assemble(setup, signatures, offered.challenge))
-        self._bundles[setup.id] = records.load_bundle(self._store, setup.id.hex())
+            self._bundles[setup.id] = role.assemble(setup, signatures, offered.challenge)
+            records.save_bundle(self._store, self._bundles[setup.id])
+        else:
+            kept = (
+                setup if records.is_signed(self._store, setup) else records.load_instance(self._store, setup.id.hex())
+            )
+            self._bundles[setup.id] = records.bundle_of(self._store, kept)
         return self._bundles[setup.id]
 
     def _keep_deposit(self, setup: DepositSetup, deposit: DepositSession) -> bool:
@@ -265,7 +281,9 @@ class Party:
         return True
 
     def _keep_instance(self, offered: Offered, deposit: DepositSession) -> bool:
-        """Record an offer; False, with its author named, where the record is of another one."""
+        """Record an offer, once; False, with its author named, where the record is of another one."""
+        if self._kept.get(offered.setup.id) is offered.setup:
+            return True
         try:
             with self._store.transaction():
                 records.save_instance(self._store, offered.setup, is_own=offered.author == self.me)
@@ -273,13 +291,15 @@ class Party:
         except BridgeError as error:
             deposit.faults.append(Fault(offered.author.name, offered.setup.id, str(error)))
             return False
+        self._kept[offered.setup.id] = offered.setup
         return True
 
     def _confirm(self, setup: DepositSetup, bundles: list[Bundle], deposit: DepositSession) -> Iterator[None]:
         """Sign PegIn last of all."""
         if deposit.id in self._done:
             return
-        session = self._session(setup.request.id, CONFIRMATION, setup.committee, role.peg_in_digest(setup, bundles))
+        digests = self._peg_in_digests(setup, bundles)
+        session = self._session(setup.request.id, CONFIRMATION, setup.committee, digests)
         if session.signatures is None and self._is_funded(setup, deposit):
             yield from self._take_part(session, setup.request)
         deposit.faults += session.faults
@@ -287,6 +307,13 @@ class Party:
             records.save_peg_in(self._store, setup, session.signatures[role.PEG_IN])
             self._actor.confirmed(setup, session.signatures[role.PEG_IN])
             self._done.add(deposit.id)
+
+    def _peg_in_digests(self, setup: DepositSetup, bundles: list[Bundle]) -> Digests:
+        """Given out when all bundles verify: once for the same ones, which nobody can change in memory."""
+        key = (setup.request.id, *sorted(bundle.setup.id for bundle in bundles))
+        if key not in self._digests:
+            self._digests[key] = role.peg_in_digest(setup, bundles)
+        return self._digests[key]
 
     def _pay_out(self, proposal: Proposal, deposit: DepositSession, waiting: set[bytes]) -> Iterator[None]:
         """Sign what every member has agreed to, this one by a word of its own, while nothing speaks against it."""

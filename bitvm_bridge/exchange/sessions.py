@@ -1,7 +1,8 @@
 """Deposits and instances, as far as what was said makes them; whatever is wrong has an author."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final, TypeVar
 
@@ -63,6 +64,23 @@ class Offered:
     challenge: bytes = field(repr=False)
 
 
+Graphs = Callable[[Sequence[InstanceSetup]], Iterator[InstanceSetup]]
+"""The same instances, in order, with their graphs made."""
+
+
+def made_here(setups: Sequence[InstanceSetup]) -> Iterator[InstanceSetup]:
+    """Each makes its graph when it is asked for."""
+    return iter(setups)
+
+
+@dataclass
+class Reader:
+    """Offers that were read before, by envelope, and how the graphs of new ones are made, which takes a while."""
+
+    graphs: Graphs = made_here
+    known: dict[bytes, Offered | Fault] = field(default_factory=dict)
+
+
 class _Deposit(msgspec.Struct):
     outpoint: str
 
@@ -80,8 +98,7 @@ class _Offer(msgspec.Struct):
 class DepositSession:
     """One request and all that was said about it. Made anew whenever there is something new.
 
-    `read` remembers, by envelope, offers that were read before: that takes a while. `is_signed` knows the instances
-    that are past contradicting.
+    `is_signed` knows the instances that are past contradicting.
     """
 
     def __init__(
@@ -90,10 +107,10 @@ class DepositSession:
         session: bytes,
         author: bytes,
         network: Network,
-        read: "dict[bytes, Offered | Fault]",
+        reader: Reader,
         is_signed: Callable[[InstanceSetup], bool],
     ) -> None:
-        self.board, self.id, self.author, self._network, self._read = board, session, author, network, read
+        self.board, self.id, self.author, self._network, self._reader = board, session, author, network, reader
         self._is_signed = is_signed
         self.faults: list[Fault] = []
 
@@ -119,8 +136,11 @@ class DepositSession:
 
     def offers(self) -> Iterator[Offered]:
         """Valid offers of instances of this deposit. One operator has one instance of each exit."""
+        sessions = list(self.board.sessions(OFFER))
+        everything = (envelope for session, author in sessions for envelope in self.board.said(session, OFFER, author))
+        self._read_all([envelope for envelope in everything if self._is_mine(envelope)])
         taken: set[tuple[bytes, int]] = set()
-        for session, author in self.board.sessions(OFFER):
+        for session, author in sessions:
             offered = self._offered(session, author)
             if offered is None:
                 continue
@@ -130,7 +150,7 @@ class DepositSession:
             taken.add((author, offered.setup.exit))
             yield offered
 
-    def _offered(self, session: bytes, author: bytes) -> "Offered | None":
+    def _offered(self, session: bytes, author: bytes) -> Offered | None:
         """The one valid offer of an operator, or the one that is signed already."""
         found = []
         for envelope in self.board.said(session, OFFER, author):
@@ -151,13 +171,30 @@ class DepositSession:
         found: _Offer = msgspec.json.decode(envelope.body, type=_Offer)
         return found.instance.deposit.outpoint == str(self.setup.outpoint)
 
-    def _judge_offer(self, envelope: Envelope) -> "Offered | Fault":
-        if envelope.id not in self._read:
-            try:
-                self._read[envelope.id] = self._read_offer(envelope)
-            except BridgeError as error:
-                self._read[envelope.id] = Fault(self._name(envelope.author), envelope.session, str(error))
-        return self._read[envelope.id]
+    def _judge_offer(self, envelope: Envelope) -> Offered | Fault:
+        self._read_all([envelope])
+        return self._reader.known[envelope.id]
+
+    def _read_all(self, envelopes: Sequence[Envelope]) -> None:
+        """Judge those that are new; the graphs of all of them are made in one go."""
+        read: list[tuple[Envelope, Offered]] = []
+        for envelope in envelopes:
+            if envelope.id not in self._reader.known:
+                with self._blaming(envelope):
+                    read.append((envelope, self._read_offer(envelope)))
+        graphs = self._reader.graphs([offered.setup for _, offered in read])
+        for (envelope, offered), _ in zip(read, graphs, strict=True):
+            with self._blaming(envelope):
+                _check_offer(offered)
+                self._reader.known[envelope.id] = offered
+
+    @contextmanager
+    def _blaming(self, envelope: Envelope) -> Iterator[None]:
+        """What is wrong with an offer is its author's fault."""
+        try:
+            yield
+        except BridgeError as error:
+            self._reader.known[envelope.id] = Fault(self._name(envelope.author), envelope.session, str(error))
 
     def has_key(self, member: Participant) -> bool:
         """Has a member said a key that is right?"""
@@ -247,12 +284,18 @@ class DepositSession:
         if document.instance.program != self.board.roster.terms.program:
             raise VerificationFailed("another program than was agreed on")
         setup = InstanceSetup.from_document(document.instance)
+        if self.setup is not None and setup.deposit == self.setup:
+            setup = replace(setup, deposit=self.setup)  # whose graph is made once for all of them
         if setup.id != envelope.session or setup.deposit != self.setup:
             raise VerificationFailed("an instance of another deposit, or with another id than its session")
         if self.asked is None or author not in self.asked.operators:
             raise VerificationFailed("an operator that the depositor did not name")
-        challenge = from_hex("challenge signature", document.challenge, 64)
-        if not secp.verify(setup.operator, setup.graph["Challenge"].digest("challenge"), challenge):
-            raise VerificationFailed("the signature for Challenge does not verify")
-        check(setup.graph)
-        return Offered(author, setup, challenge)
+        return Offered(author, setup, from_hex("challenge signature", document.challenge, 64))
+
+
+def _check_offer(offered: Offered) -> None:
+    """Raises VerificationFailed for a signature that is none, or the first rule that the graph breaks."""
+    graph = offered.setup.graph
+    if not secp.verify(offered.setup.operator, graph["Challenge"].digest("challenge"), offered.challenge):
+        raise VerificationFailed("the signature for Challenge does not verify")
+    check(graph)

@@ -9,7 +9,7 @@ from bitvm_bridge.exchange.board import Board, Fault
 from bitvm_bridge.exchange.messages import REQUEST
 from bitvm_bridge.exchange.payouts import Proposal, proposals
 from bitvm_bridge.exchange.roster import Roster
-from bitvm_bridge.exchange.sessions import DepositSession, Offered
+from bitvm_bridge.exchange.sessions import DepositSession, Graphs, Offered, Reader, made_here
 from bitvm_bridge.exchange.signing import CONFIRMATION, GRAPH, PAYMENT, Kinds, Session
 from bitvm_bridge.roles import committee as role
 from bitvm_bridge.signing.musig import Digests
@@ -54,18 +54,18 @@ def proposed(store: Store, roster: Roster) -> list[Proposal]:
     return [proposal for found in _sessions(store, roster) for proposal in proposals(found)]
 
 
-def _sessions(store: Store, roster: Roster) -> Iterator[DepositSession]:
-    board, read, is_signed = Board(store, roster), dict[bytes, Offered | Fault](), partial(records.is_signed, store)
+def _sessions(store: Store, roster: Roster, graphs: Graphs = made_here) -> Iterator[DepositSession]:
+    board, reader, is_signed = Board(store, roster), Reader(graphs), partial(records.is_signed, store)
     for session, author in board.sessions(REQUEST):
-        yield DepositSession(board, session, author, roster.terms.params.network, read, is_signed)
+        yield DepositSession(board, session, author, roster.terms.params.network, reader, is_signed)
 
 
-def survey(store: Store, roster: Roster) -> Iterator[Standing]:
-    """Every deposit whose request is right."""
-    for found in _sessions(store, roster):
+def survey(store: Store, roster: Roster, graphs: Graphs = made_here) -> Iterator[Standing]:
+    """Every deposit whose request is right. `graphs` makes those of offers."""
+    for found in _sessions(store, roster, graphs):
         if found.asked is not None:
             offers = list(found.offers())
-            graphs, others = list(_of_instances(found, offers)), list(_of_deposit(found))
+            instances, others = list(_of_instances(found, offers)), list(_of_deposit(found))
             signed = sum(records.is_signed(store, one.setup) for one in offers)
             yield Standing(
                 deposit=found.id,
@@ -77,9 +77,9 @@ def survey(store: Store, roster: Roster) -> Iterator[Standing]:
                 signed=signed,
                 is_confirmed=store.get(records.PEG_IN, found.id) is not None,
                 faults=tuple(
-                    dict.fromkeys(found.faults + [fault for one in graphs + others for fault in _faults(one)])
+                    dict.fromkeys(found.faults + [fault for one in instances + others for fault in _faults(one)])
                 ),
-                awaited=_awaited(graphs if signed < len(found.asked.expected) else others[:1]),
+                awaited=_awaited(instances if signed < len(found.asked.expected) else others[:1]),
             )
 
 

@@ -1,5 +1,7 @@
 """Every output that the protocol spends: its value and its leaves, each in one place."""
 
+from functools import lru_cache
+
 from bitvm_bridge.params import DUST, Council, Params
 from bitvm_bridge.protocol.instance import Deposit, Instance, wallet_script
 from bitvm_bridge.protocol.template import Connector, Leaf
@@ -33,10 +35,16 @@ def refund_note(of: Deposit) -> bytes:
 
 def vault(of: Deposit, _: int) -> Connector:
     """The pooled deposit, or a share of it: pre-signed transactions only, and the council where there is one."""
-    leaves = [Leaf("covenant", covenant.signed(of.committee))]
-    if council := of.params.council:
+    return _vault(of.committee, of.params.exit_amount, of.params.council)
+
+
+@lru_cache(maxsize=16)
+def _vault(committee: bytes, amount: int, council: Council | None) -> Connector:
+    """The same for every exit, and the graph of each of their instances has all of them."""
+    leaves = [Leaf("covenant", covenant.signed(committee))]
+    if council is not None:
         leaves.append(_council(council))
-    return Connector(of.params.exit_amount, tuple(leaves))
+    return Connector(amount, tuple(leaves))
 
 
 def claim_amount(params: Params, assertions: int) -> int:

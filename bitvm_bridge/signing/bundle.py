@@ -85,6 +85,7 @@ class Bundle:
         setup = InstanceSetup.from_document(document.setup)
         if expected is not None and setup != expected:
             raise VerificationFailed(f"bundle: it is of instance {setup.id.hex()}, expected {expected.id.hex()}")
+        setup = expected or setup  # whose graph may be there already
         signatures = {
             (tx.name, entry.name): from_hex(f"signature of {tx.name}.{entry.name}", entry.signature, 64)
             for tx in document.transactions

@@ -12,6 +12,7 @@ from bitvm_bridge.exchange.envelope import Envelope
 from bitvm_bridge.exchange.mailbox import Post
 from bitvm_bridge.exchange.party import Courier, Party
 from bitvm_bridge.exchange.roster import Participant, Roster, Terms
+from bitvm_bridge.exchange.sessions import Graphs, made_here
 from bitvm_bridge.keys import Role, SecretKey, Seed
 from bitvm_bridge.params import Network, Params
 from bitvm_bridge.program import parse_program
@@ -107,10 +108,10 @@ class Player:
     party: Party
 
     @classmethod
-    def open(cls, name: str, home: Path, actor: Pretender | None = None) -> Self:
+    def open(cls, name: str, home: Path, actor: Pretender | None = None, graphs: Graphs = made_here) -> Self:
         store = Store.open(home, Network.REGTEST, insecure_plain_keys=True)
         actor = actor or Pretender(SEEDS[name])
-        party = Party(store, ROSTER, SEEDS[name].identity_key(), Network.REGTEST, actor)
+        party = Party(store, ROSTER, SEEDS[name].identity_key(), Network.REGTEST, actor, graphs)
         return cls(name, home, actor, store, party)
 
     def restarted(self) -> "Player":

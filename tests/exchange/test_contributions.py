@@ -3,12 +3,13 @@
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from bitvm_bridge import records
+from bitvm_bridge import batch, records
 from bitvm_bridge.errors import BridgeError, VerificationFailed
 from bitvm_bridge.exchange import board as board_module
 from bitvm_bridge.exchange import messages
@@ -42,7 +43,7 @@ from bitvm_bridge.roles import operator
 from bitvm_bridge.setup import DepositSetup, InstanceSetup
 from bitvm_bridge.signing.musig import Committee, Signer
 from bitvm_bridge.transaction import OutPoint
-from tests.exchange.cast import ROSTER, SEEDS, Memory, Player, Pretender, cast, play, request
+from tests.exchange.cast import NAMES, ROSTER, SEEDS, Memory, Player, Pretender, cast, play, request
 
 ASKED: Final = request()
 MEMBERS: Final = ("alice", "bob", "carol")
@@ -165,6 +166,12 @@ def other_program() -> tuple[bytes, OfferBody]:
     return instance.id, offer_body(instance, operator.sign_challenge(instance, key))
 
 
+def without_a_key() -> tuple[bytes, OfferBody]:
+    """An instance whose graph cannot be made."""
+    instance = replace(INSTANCE, operator=b"\xff" * 32)
+    return instance.id, offer_body(instance, bytes(64))
+
+
 BAD: Final[dict[str, tuple[Callable[[], Envelope], str, str]]] = {
     "no such operator": (
         lambda: say("dora", REQUEST, ASKED.id, request_body(operators=["olga", "alice"])),
@@ -223,6 +230,11 @@ BAD: Final[dict[str, tuple[Callable[[], Envelope], str, str]]] = {
         "olga",
         "the signature for Challenge does not verify",
     ),
+    "operator key": (
+        lambda: say("olga", OFFER, *without_a_key()),
+        "olga",
+        "operator key",
+    ),
     "bad nonce": (
         lambda: say("carol", NONCES, INSTANCE.id, nonces_body(HappyTake__vault="02" + "00" * 65)),
         "carol",
@@ -264,6 +276,19 @@ def test_bad_contributions_stop_nobody(tmp_path: Path, seed: int) -> None:
         assert len(faults) == len(BAD)
         (standing,) = survey(player.store, ROSTER)
         assert set(standing.faults) == set(faults), "the store tells the same afterwards"
+
+
+def test_bad_offers_stop_nobody_where_processes_make_the_graphs(tmp_path: Path) -> None:
+    players, mailbox = cast(tmp_path, [name for name in NAMES if name != "bob"]), Memory(random.Random(2))
+    players["bob"] = Player.open("bob", tmp_path / "bob", graphs=partial(batch.with_graphs, workers=2, worth_it=0.0))
+    players["dora"].ask(ASKED)
+    offers = {name: bad for name, bad in BAD.items() if bad[0]().kind == OFFER}
+    for make, _, _ in offers.values():
+        mailbox.put(make())
+    play(players, mailbox)
+    assert all(player.party.progress.is_done for player in players.values())
+    assert set(players["bob"].party.faults) == set(players["alice"].party.faults)
+    assert len(players["bob"].party.faults) == len(offers)
 
 
 @pytest.mark.parametrize(
