@@ -2,37 +2,44 @@
 
 import secrets
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
 
+from bitvm_bridge import secp
 from bitvm_bridge.chain.node import Node
 from bitvm_bridge.dlc import notary, oracle_documents
 from bitvm_bridge.dlc.contract import book, moves
+from bitvm_bridge.dlc.contract import closing as closings
 from bitvm_bridge.dlc.contract.book import Held
+from bitvm_bridge.dlc.contract.contract import Contract
 from bitvm_bridge.dlc.contract.description import read_description
-from bitvm_bridge.dlc.contract.desk import Desk, Signing
+from bitvm_bridge.dlc.contract.desk import Desk, find_held, transfer_of
+from bitvm_bridge.dlc.contract.rounds import Closer, Rounds, Signing, closing_of
 from bitvm_bridge.dlc.contract.signing import Bundle
 from bitvm_bridge.dlc.contract.standing import Standing, stand
 from bitvm_bridge.dlc.contract.talk import Talk
 from bitvm_bridge.dlc.oracle import EnumEvent
+from bitvm_bridge.documents import from_hex
 from bitvm_bridge.errors import BadInput, BridgeError, NodeUnreachable
 from bitvm_bridge.exchange.envelope import Envelope
 from bitvm_bridge.exchange.mailbox import Folder
-from bitvm_bridge.keys import SEED_SIZE, Role
+from bitvm_bridge.keys import SEED_SIZE, Role, SecretKey
 from bitvm_bridge.params import Network
 from bitvm_bridge.protocol import Party
 from bitvm_bridge.records import MIN_PREFIX
 from bitvm_bridge.store import Store
 from bitvm_bridge.wallet import Prepared, Wallet
 from cli import sending as commands
-from cli.app import STDOUT, App, emit, read_file, say, with_app
-from cli.keys import name_option
+from cli.app import STDOUT, App, emit, read_file, say, with_app, write_secret
+from cli.keys import DEFAULT_NAME, name_option
 from cli.sending import Sending, finish, sending_options, take_sending
 from cli.table import Table, emit_rows, working
 
+F = TypeVar("F", bound=Callable[..., Any])
 ROLES: Final = {Party.OFFERER: Role.PARTY, Party.ACCEPTER: Role.PARTY, Party.ORACLE: Role.ORACLE}
 folder_option = click.option(
     "--dir",
@@ -115,51 +122,244 @@ def stake(app: App, offer: str, folder: Path, name: str, accepter: str | None, f
     say(f"a stake of {talk.terms.stake:,} sat is set aside")
 
 
+def signing_options(command: F) -> F:
+    """--dir, --as, --name, --once and --poll: for what several sign at the same time."""
+    for option in (
+        click.option(
+            "--poll", type=click.FloatRange(0.05), default=2.0, show_default=True, metavar="SECONDS", help="Pause."
+        ),
+        click.option("--once", is_flag=True, help="Do what can be done now, and end."),
+        click.option("--name", help="Name of the key [default]."),
+        click.option(
+            "--as",
+            "role",
+            type=click.Choice(["party", "oracle"]),
+            default="party",
+            show_default=True,
+            help="Who you are in it.",
+        ),
+        folder_option,
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("contract")
+@signing_options
+@click.option("--price", type=int, metavar="SAT", help="Where your position changes hands: what you must be paid.")
+@click.option("--secret", metavar="FILE", help="With a transfer under a lock: its secret in hex, `-` for stdin.")
+@with_app
+def sign(
+    app: App,
+    contract: str,
+    folder: Path,
+    role: str,
+    name: str | None,
+    once: bool,
+    poll: float,
+    price: int | None,
+    secret: str | None,
+) -> None:
+    """Sign a contract with the others.
+
+    All run this at the same time, until everything is signed, the parties have locked their collateral and the oracle
+    its stake. Start it again at any time: nonces that were lost are drawn anew. A transfer is signed so, too, by all of
+    both contracts.
+    """
+    mailbox, key = Folder(folder), name or DEFAULT_NAME
+    known = (
+        None if secret is None else SecretKey(from_hex("--secret", read_file(secret, "secret").decode().strip(), 32))
+    )
+    with app.store() as store, app.node() as node:
+        desk = _desk(app, store, node, Role(role), key)
+        rounds = _rounds(desk, mailbox, contract, price, known)
+        done = _until_done(rounds, once, poll)
+    document = {"contract": rounds.talk_id.hex(), "done": done, "waits_for": rounds.progress.waits_for}
+    emit(app, document, rounds.talk_id.hex())
+
+
+def _read_secret(path: str) -> SecretKey:
+    """From a file, in hex; it is never on the command line."""
+    try:
+        raw = bytes.fromhex(read_file(path, "secret").decode().strip())
+    except ValueError:
+        raise BadInput("--secret", path, "a file with 32 bytes in hex") from None
+    if not secp.is_secret_key(raw):
+        raise BadInput("--secret", path, "a file with 32 bytes in hex")
+    return SecretKey(raw)
+
+
+def _rounds(desk: Desk, mailbox: Folder, prefix: str, price: int | None, secret: SecretKey | None) -> Rounds:
+    parties = {one for one, other in ROLES.items() if other is desk.role}
+    own = [one for one in book.everything(desk.store) if one.name == desk.name and one.party in parties]
+    if any(one.session.hex().startswith(prefix.lower()) for one in own):
+        return Signing(desk, book.find(desk.store, prefix, desk.name, parties), mailbox, secret)
+    talk = _listen(desk.store, mailbox, prefix)
+    if talk.transfer is None:
+        raise BadInput("contract", prefix, f"one of {desk.name!r}, or a transfer of a position in one")
+    if not desk.leaves(talk):
+        return Signing(desk, desk.stay(talk), mailbox, secret)
+    if price is None:
+        raise BadInput("--price", "none", "given: your position changes hands, and you are to be paid for it")
+    held = desk.check_leaving(talk, price)
+    probe = Rounds(desk, held, mailbox)
+    closing = closing_of(probe, transfer_of(talk), talk.agreement(b""))
+    return Closer(desk, held, mailbox, closing)
+
+
+def _until_done(rounds: Rounds, once: bool, poll: float) -> bool:
+    told = ""
+    while True:
+        try:
+            with working("signing"):
+                rounds.round()
+        except NodeUnreachable as error:
+            if once:
+                raise
+            say(f"{error}; trying again")
+        progress = rounds.progress
+        for fault in progress.faults:
+            say(f"fault: {fault}")
+        progress.faults.clear()
+        if progress.waits_for and progress.waits_for != told:
+            told = progress.waits_for
+            say(f"waits for {told}")
+        if once or progress.is_done:
+            return progress.is_done
+        time.sleep(poll)
+
+
+@click.command()
+@click.argument("contract")
+@signing_options
+@click.option("--offerer", type=int, required=True, metavar="SAT", help="What the offerer is paid.")
+@click.option("--oracle", type=int, default=0, metavar="SAT", help="What the oracle is paid beside its stake [0].")
+@click.option("--without-oracle", is_flag=True, help="Leave the stake alone: the oracle takes it back by Release.")
+@click.option("--broadcast", is_flag=True, help="Send it when all have signed.")
+@click.option("--fee-rate", type=float, metavar="SAT/VB", help="Fee rate [that of --fee-source].")
+@with_app
+def close(
+    app: App,
+    contract: str,
+    folder: Path,
+    role: str,
+    name: str | None,
+    once: bool,
+    poll: float,
+    offerer: int,
+    oracle: int,
+    without_oracle: bool,
+    broadcast: bool,
+    fee_rate: float | None,
+) -> None:
+    """Close a contract by agreement.
+
+    Every signer runs this at the same time with the same amounts: that is how it agrees. The accepter has the rest of
+    the collateral, the oracle its stake. One of them sends it with --broadcast.
+
+    \b
+    bitvm-bridge dlc close CONTRACT --dir shared/ --offerer 5000000 --broadcast
+    bitvm-bridge dlc close CONTRACT --dir shared/ --offerer 5000000 --as oracle
+    """
+    with app.store() as store, app.node() as node:
+        held = _find(store, contract, Role(role), name)
+        bundle = book.load_bundle(store, held)
+        with_stake = stand(node, bundle).state == "staked" and not without_oracle
+        agreed = closings.close(bundle.graphs, offerer, with_stake, oracle)
+        closer = Closer(_desk(app, store, node, Role(role), held.name), held, Folder(folder), agreed)
+        done = _until_done(closer, once, poll)
+        document = {"contract": held.session.hex(), "txid": agreed.tx.txid_hex, "done": done}
+        if not done or closer.part.signatures is None:
+            emit(app, document, agreed.tx.txid_hex)
+            return
+        sending = Sending(broadcast, False, None, fee_rate)
+        wallet = _wallet(app, store, node, Role(role), held, "Close", sending)
+        _finish(app, store, node, sending, held, agreed.prepared(wallet, closer.part.signatures))
+
+
 @click.command()
 @click.argument("contract")
 @folder_option
+@name_option(Role.PARTY)
 @click.option(
-    "--as",
-    "role",
-    type=click.Choice(["party", "oracle"]),
-    default="party",
-    show_default=True,
-    help="Which of the three.",
+    "--of", "leaves", type=click.Choice(["offerer", "accepter"]), required=True, help="Whose position you are to have."
 )
-@click.option("--name", help="Name of the key [default].")
-@click.option("--once", is_flag=True, help="Do what can be done now, and end.")
-@click.option("--poll", type=click.FloatRange(0.05), default=2.0, show_default=True, metavar="SECONDS", help="Pause.")
+@click.option("--price", type=int, required=True, metavar="SAT", help="What you pay that party for it.")
+@click.option("--without-oracle", is_flag=True, help="Leave the old stake alone: the oracle takes it back by Release.")
+@click.option(
+    "--lock", "point", metavar="POINT", help="Lock the end of the old contract with a point: a swap (33 bytes in hex)."
+)
 @with_app
-def sign(app: App, contract: str, folder: Path, role: str, name: str | None, once: bool, poll: float) -> None:
-    """Sign a contract with the other two.
+def transfer(
+    app: App, contract: str, folder: Path, name: str, leaves: str, price: int, without_oracle: bool, point: str | None
+) -> None:
+    """Take a party's position in a contract over.
 
-    All three run this at the same time, until everything is signed, the parties have locked their collateral and the
-    oracle its stake. Start it again at any time: nonces that were lost are drawn anew.
+    One transaction ends the old contract, pays that party and funds a new one about the same. CONTRACT is the old one;
+    what was said of it is in the folder. Your coins are set aside. Then the oracle stakes on the new contract (`dlc
+    oracle stake`), and all of both contracts run `dlc sign` on it.
+
+    Two transfers under one --lock (`dlc lock`) are a swap: whoever knows the secret completes one, and thereby tells it
+    to whoever completes the other (`dlc secret`).
+    """
+    mailbox = Folder(folder)
+    locked = None if point is None else from_hex("--lock", point, 33)
+    with app.store() as store, app.node() as node:
+        talk = _listen(store, mailbox, contract)
+        desk = _desk(app, store, node, Role.PARTY, name)
+        old = talk.contract()
+        if old is None:
+            raise BadInput("contract", contract, "one whose offer, acceptance and stake are in the folder")
+        held, envelope = desk.transfer(talk, Party(leaves), price, _is_staked(node, old, without_oracle), locked)
+    mailbox.put(envelope)
+    _said(app, held, envelope)
+    say(f"asked for the position of the {leaves}, for {price:,} sat")
+
+
+@click.command()
+@click.option("--out", metavar="FILE", required=True, help="Where to write the secret in hex: a new file.")
+@with_app
+def lock(app: App, out: str) -> None:
+    """Make a point to lock a swap with.
+
+    It is printed; the secret, which completes what is locked, goes to a file that only you can read.
+    """
+    made = SecretKey.generate()
+    write_secret(out, made.reveal().hex().encode() + b"\n")
+    emit(app, {"point": made.public.hex(), "file": out}, made.public.hex())
+
+
+@click.command()
+@click.argument("contract")
+@folder_option
+@name_option(Role.PARTY)
+@click.option("--out", metavar="FILE", required=True, help="Where to write the secret in hex: a new file.")
+@with_app
+def secret(app: App, contract: str, folder: Path, name: str, out: str) -> None:
+    """Take a swap's secret from the chain.
+
+    CONTRACT is the transfer that was completed with it.
     """
     mailbox = Folder(folder)
     with app.store() as store, app.node() as node:
-        held = _find(store, contract, Role(role), name)
-        signing = Signing(_desk(app, store, node, Role(role), held.name), held, mailbox)
-        told, progress = "", signing.progress
-        while True:
-            try:
-                with working("signing"):
-                    progress = signing.round()
-            except NodeUnreachable as error:
-                if once:
-                    raise
-                say(f"{error}; trying again")
-            for fault in progress.faults:
-                say(f"fault: {fault}")
-            progress.faults.clear()
-            if progress.waits_for and progress.waits_for != told:
-                told = progress.waits_for
-                say(f"waits for {told}")
-            if once or progress.is_done:
-                break
-            time.sleep(poll)
-    document = {"contract": held.session.hex(), "done": progress.is_done, "waits_for": progress.waits_for}
-    emit(app, document, held.session.hex())
+        talk = _listen(store, mailbox, contract)
+        desk = _desk(app, store, node, Role.PARTY, name)
+        held = find_held(store, talk.session, name) or desk.held_in_old(transfer_of(talk))
+        rounds = Rounds(desk, held, mailbox)
+        closing = closing_of(rounds, transfer_of(talk), talk.agreement(b""))
+        closer = Closer(desk, held, mailbox, closing, takes_part=False)
+        closer.round()
+        found = node.find(closing.tx.txid)
+        if closer.part.signatures is None or found is None:
+            raise BridgeError(f"{closing.tx.txid_hex}: not on the chain, or not signed by all that the folder has")
+        told = closing.revealed(closer.part.signatures, found[0])
+    write_secret(out, told.reveal().hex().encode() + b"\n")
+    emit(app, {"contract": talk.session.hex(), "file": out}, out)
+
+
+def _is_staked(node: Node, old: Contract, without_oracle: bool) -> bool:
+    return node.output(old.oracle.stake) is not None and not without_oracle
 
 
 @click.command()
@@ -391,7 +591,22 @@ def list_(app: App) -> None:
         say("no contract yet: `dlc offer` makes one")
 
 
-COMMANDS: Final = (offer, accept, sign, settle, refund, disprove, timeout, forfeit, show, list_)
+COMMANDS: Final = (
+    offer,
+    accept,
+    sign,
+    close,
+    transfer,
+    lock,
+    secret,
+    settle,
+    refund,
+    disprove,
+    timeout,
+    forfeit,
+    show,
+    list_,
+)
 ORACLE_COMMANDS: Final = (stake, oracle_sign, release)
 
 

@@ -26,11 +26,15 @@ class Table(Parties):
     def seat(self) -> "Table":
         self.shared.mkdir()
         for name, role in (("alice", "party"), ("bob", "party"), ("olga", "oracle")):
-            bridge = self.bridges[name] = Bridge(self.folder / name, *PLAIN, *rpc_options(self.launched))
-            bridge.run("dlc", role, "keygen")
-            bridge.run("node", "mine", "2", "--to", role)
+            self.join(name, role)
         self.mine(100)
         return self
+
+    def join(self, name: str, role: str = "party") -> Bridge:
+        bridge = self.bridges[name] = Bridge(self.folder / name, *PLAIN, *rpc_options(self.launched))
+        bridge.run("dlc", role, "keygen")
+        bridge.run("node", "mine", "3", "--to", role)
+        return bridge
 
     @property
     def alice(self) -> Bridge:
@@ -73,11 +77,15 @@ class Table(Parties):
         assert self.olga.run("dlc", "oracle", "stake", contract[:12], *shared).stdout.strip() == contract
         return contract
 
-    def sign(self, contract: str) -> None:
-        """All three, until the stake is on the chain."""
-        options = ("dlc", "sign", contract, "--dir", str(self.shared), "--poll", "0.2")
-        running = [self.start(name, *options) for name in ("alice", "bob")]
-        running.append(self.start("olga", *options, "--as", "oracle"))
+    def sign(self, contract: str, **more: tuple[str, ...]) -> None:
+        """All three, and whoever else is named, until the stake is on the chain."""
+        names = {"alice": (), "bob": (), "olga": ("--as", "oracle")} | more
+        self.together(*((name, "sign", contract, *options) for name, options in names.items()))
+
+    def together(self, *commands: tuple[str, ...]) -> None:
+        """(name, command of dlc, contract, options) at the same time, until all have ended well."""
+        via = ("--dir", str(self.shared), "--poll", "0.2")
+        running = [self.start(name, "dlc", *command, *via) for name, *command in commands]
         self.until(lambda: not any(process.is_running() for process in running))
         for process in running:
             assert process.popen.returncode == 0, process.text()
@@ -189,6 +197,95 @@ def test_a_bond_that_goes_back_tells_what_settles(table: Table) -> None:
     assert table.state(contract) == {"released"}
     assert table.bob.send("dlc", "settle", contract)["name"] == "LateSettle"
     assert table.state(contract) == {"settled late"}
+
+
+def test_a_contract_is_closed_by_agreement(table: Table) -> None:
+    contract = table.open()
+    amounts = ("--offerer", str(COLLATERAL + 1_000), "--oracle", "600")
+    lower = ("--offerer", str(COLLATERAL), "--oracle", "600")
+    told = table.bob.run("dlc", "close", contract, *lower, "--dir", str(table.shared), "--once").stderr
+    assert "waits for the offerer" in told or "waits for the accepter" in told or "waits for the oracle" in told
+    before = {name: table.balance(name) for name in table.bridges}
+    table.together(
+        ("alice", "close", contract, *amounts, "--broadcast"),
+        ("bob", "close", contract, *amounts),
+        ("olga", "close", contract, *amounts, "--as", "oracle"),
+    )
+    table.mine()
+    assert table.state(contract) == {"closed"}
+    gained = {name: table.balance(name) - before[name] for name in table.bridges}
+    assert gained["bob"] == COLLATERAL + FEE - 1_000 - 600
+    assert gained["olga"] == STAKE + 330 + 600
+    assert COLLATERAL - 2_000 < gained["alice"] <= COLLATERAL + 1_000
+
+
+def test_a_position_changes_hands(table: Table) -> None:
+    old = table.open()
+    carol = table.join("carol")
+    table.mine(100)
+    shared, price = ("--dir", str(table.shared)), COLLATERAL - 5_000
+    new = carol.run("dlc", "transfer", old, *shared, "--of", "offerer", "--price", str(price)).stdout.strip()
+    assert "are asked" in table.alice.run("dlc", "sign", new, *shared, "--price", str(price + 1), code=5).stderr
+    assert "--price" in table.alice.run("dlc", "sign", new, *shared, code=2).stderr
+    table.olga.run("dlc", "oracle", "stake", new, *shared)
+    before = table.balance("alice")
+    table.sign(new, carol=(), alice=("--price", str(price)))
+    table.mine()
+    assert table.balance("alice") - before == price
+    for name in ("bob", "olga", "carol"):
+        assert table.bridges[name].data("dlc", "show", new)["state"] == "staked", name
+    assert table.bob.data("dlc", "show", old)["state"] == "closed"
+    outcome = table.olga.send("dlc", "oracle", "sign", new)["outcome"]
+    table.mine(WINDOW - 1)
+    winner = carol if outcome == "sun" else table.bob
+    winner.send("dlc", "settle", new, table.attest(outcome))
+    assert carol.data("dlc", "show", new)["state"] == "settled"
+
+
+def test_two_positions_are_swapped_with_one_secret(table: Table) -> None:
+    """Alice and carol each bet with bob, and change places. Carol takes hers first: that tells alice the secret."""
+    shared, price = ("--dir", str(table.shared)), str(COLLATERAL)
+    first = table.open()
+    carol = table.join("carol")
+    table.mine(100)
+    second = carol.run("dlc", "offer", table.describe(), *shared).stdout.strip()
+    table.bob.run("dlc", "accept", second, *shared)
+    table.olga.run("dlc", "oracle", "stake", second, *shared)
+    table.together(("carol", "sign", second), ("bob", "sign", second), ("olga", "sign", second, "--as", "oracle"))
+    known, learned = str(table.folder / "known"), str(table.folder / "learned")
+    locked = ("--of", "offerer", "--price", price, "--lock", carol.run("dlc", "lock", "--out", known).stdout.strip())
+    to_carol = carol.run("dlc", "transfer", first, *shared, *locked).stdout.strip()
+    to_alice = table.alice.run("dlc", "transfer", second, *shared, *locked).stdout.strip()
+    for new in (to_carol, to_alice):
+        table.olga.run("dlc", "oracle", "stake", new, *shared)
+    waiting = [
+        table.start(name, "dlc", "sign", to_alice, *shared, "--poll", "0.2", *more)
+        for name, more in (("bob", ()), ("olga", ("--as", "oracle")), ("carol", ("--price", price)))
+    ]
+    assert "secret" in told_by(table, "alice", to_alice), "everything is signed, and nobody can send it"
+    table.alice.run("dlc", "secret", to_carol, *shared, "--out", learned, code=1)
+    table.together(
+        ("carol", "sign", to_carol, "--secret", known),
+        ("bob", "sign", to_carol),
+        ("olga", "sign", to_carol, "--as", "oracle"),
+        ("alice", "sign", to_carol, "--price", price),
+    )
+    table.alice.run("dlc", "secret", to_carol, *shared, "--out", learned)
+    assert (table.folder / "learned").read_text() == (table.folder / "known").read_text()
+    table.together(("alice", "sign", to_alice, "--secret", learned))
+    table.until(lambda: not any(process.is_running() for process in waiting))
+    assert all(process.popen.returncode == 0 for process in waiting), table.report()
+    assert (
+        carol.data("dlc", "show", to_carol)["state"] == table.alice.data("dlc", "show", to_alice)["state"] == "staked"
+    )
+
+
+def told_by(table: Table, name: str, contract: str) -> str:
+    """What a process that signs has said when it comes to wait for a secret, after which it is killed."""
+    process = table.start(name, "dlc", "sign", contract, "--dir", str(table.shared), "--poll", "0.2")
+    table.until(lambda: "waits for the secret" in process.text() or not process.is_running())
+    process.end(signal_first=False)
+    return process.text()
 
 
 def refund_time(table: Table, contract: str) -> int:

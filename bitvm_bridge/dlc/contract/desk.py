@@ -5,8 +5,7 @@ Whatever comes from outside is checked before anything is signed, and what is si
 
 import secrets
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
@@ -14,38 +13,34 @@ from bitvm_bridge import actions, keyring, records
 from bitvm_bridge.chain.node import Node
 from bitvm_bridge.dlc import notary
 from bitvm_bridge.dlc.contract import book, moves
-from bitvm_bridge.dlc.contract.book import SHARE, Held
-from bitvm_bridge.dlc.contract.contract import Agreement, Coin, Contract, Side
+from bitvm_bridge.dlc.contract import closing as closings
+from bitvm_bridge.dlc.contract.book import Held
+from bitvm_bridge.dlc.contract.contract import COMMON_VSIZE, Agreement, Coin, Contract, Reopening, Side
 from bitvm_bridge.dlc.contract.moves import OracleKeys
-from bitvm_bridge.dlc.contract.signing import Bundle, ContractGraphs, ContractScheme
+from bitvm_bridge.dlc.contract.signing import ContractGraphs
 from bitvm_bridge.dlc.contract.talk import (
     ACCEPT,
-    FUNDING,
     OFFER,
-    SIGNING,
     STAKE,
+    TRANSFER,
     AcceptBody,
-    FundingBody,
     OfferBody,
     StakeBody,
     Talk,
+    TransferBody,
     offer_id,
 )
 from bitvm_bridge.dlc.contract.terms import Terms
-from bitvm_bridge.errors import BadInput, BridgeError, NodeRejected, VerificationFailed
+from bitvm_bridge.errors import BadInput, BridgeError, VerificationFailed
 from bitvm_bridge.exchange.envelope import Envelope, seal
-from bitvm_bridge.exchange.mailbox import Mailbox
-from bitvm_bridge.exchange.messages import NoncesBody
-from bitvm_bridge.exchange.signing import Hand, Scheme, Session
 from bitvm_bridge.keys import Role, SecretKey, Seed
 from bitvm_bridge.protocol import Party, wallet_script
 from bitvm_bridge.store import Store
-from bitvm_bridge.transaction import OutPoint
+from bitvm_bridge.transaction import TxOut
 from bitvm_bridge.wallet import Funded, Prepared, Wallet
 
 FUNDING_NAME: Final = "Funding"
 STAKE_NAME: Final = "OracleStake"
-MAX_STEPS: Final = 1_000
 
 
 @dataclass(frozen=True)
@@ -96,6 +91,96 @@ class Desk:
             held = Held(talk.session, self.name, Party.ACCEPTER, salt)
             return held, self._begin(held, side, ACCEPT, AcceptBody(side.document()))
 
+    def transfer(
+        self, talk: Talk, leaves: Party, price: int, with_stake: bool, point: bytes | None
+    ) -> tuple[Held, Envelope]:
+        """Ask for the position of a party of a contract, at a price (sat); the other one stays.
+
+        The new contract is about the same, between the other party and this one. Raises as `offer`.
+        """
+        old = talk.contract()
+        if old is None:
+            raise BadInput("contract", talk.session, "one whose offer, acceptance and stake are in the folder")
+        agreement = old.agreement
+        gone, stays = (
+            (agreement.offerer, agreement.accepter)
+            if leaves is Party.OFFERER
+            else (agreement.accepter, agreement.offerer)
+        )
+        joint = closings.inputs_of(ContractGraphs(old), with_stake)
+        payments = [TxOut(price, gone.payout)]
+        if with_stake:
+            payments.append(TxOut(sum(coin.output.amount for coin in joint[1:]), old.oracle.payout))
+        shares = (price, 0) if leaves is Party.OFFERER else (0, price)
+        reopens = Reopening(joint, tuple(payments), shares)
+        salt = secrets.token_bytes(32)
+        terms = replace(old.terms, salt=salt)
+        self._check(terms)
+        with self.store.transaction():
+            notary.follow(self.store, terms.announcement, terms.hashing)
+            side = self._side(terms, salt, price, COMMON_VSIZE + reopens.vsize)
+            rest = replace(stays, coins=())
+            offerer, accepter = (side, rest) if leaves is Party.OFFERER else (rest, side)
+            made = Agreement(terms, offerer, accepter, reopens)
+            body = TransferBody(
+                talk.session.hex(),
+                terms.document(),
+                made.offerer.document(),
+                made.accepter.document(),
+                reopens.document(),
+                point.hex() if point else "",
+            )
+            held = Held(offer_id(body), self.name, leaves, salt)
+            return held, self._begin(held, side, TRANSFER, body)
+
+    def stay(self, talk: Talk) -> Held:
+        """The party that stays when the other one's position changes hands: its part in the new contract, kept.
+
+        Raises BadInput or VerificationFailed where that is not what it has now.
+        """
+        transfer = transfer_of(talk)
+        old, contract = self.held_in_old(transfer), _old_contract(self.store, transfer)
+        agreement = talk.agreement(b"")
+        check_terms(contract, agreement)
+        index = 0 if old.party is Party.OFFERER else 1
+        before = (contract.agreement.offerer, contract.agreement.accepter)[index]
+        now = (agreement.offerer, agreement.accepter)[index]
+        if now != replace(before, coins=()) or agreement.sides[index][1]:
+            raise VerificationFailed(
+                f"{old}: the {old.party}'s part in the new contract is not the one that it has now"
+            )
+        held = replace(old, session=talk.session)
+        with self.store.transaction():
+            notary.follow(self.store, agreement.terms.announcement, agreement.terms.hashing)
+            book.save(self.store, held)
+        return held
+
+    def check_leaving(self, talk: Talk, price: int) -> Held:
+        """The party that leaves, in the old contract. Raises VerificationFailed where it is paid less than `price`."""
+        transfer = transfer_of(talk)
+        old, contract = self.held_in_old(transfer), _old_contract(self.store, transfer)
+        is_offerer = old.party is Party.OFFERER
+        own = contract.agreement.offerer if is_offerer else contract.agreement.accepter
+        reopens = talk.agreement(b"").reopens
+        paid = sum(one.amount for one in reopens.payments if one.script_pubkey == own.payout) if reopens else 0
+        if paid < price:
+            raise VerificationFailed(f"{old}: {paid:,} sat are paid for its position, and {price:,} are asked")
+        return old
+
+    def leaves(self, talk: Talk) -> bool:
+        """Is it this one's position that changes hands? Raises BadInput where it is no party of the old contract."""
+        old = self.held_in_old(transfer_of(talk))
+        agreement = talk.agreement(b"")
+        now = agreement.offerer if old.party is Party.OFFERER else agreement.accepter
+        return old.party is not Party.ORACLE and now.identity != self.identity.xonly
+
+    def held_in_old(self, transfer: TransferBody) -> Held:
+        """Its part in the contract that a transfer ends. Raises BadInput where it has none."""
+        old = find_held(self.store, bytes.fromhex(transfer.old), self.name)
+        if old is None:
+            raise BadInput("contract", transfer.old, f"one that {self.name!r} has a part in")
+        return old
+
     def stake(self, talk: Talk, accepter: str | None, fee_rate: float) -> tuple[Held, Envelope]:
         """The oracle's part of the one acceptance, or that of an accepter whose identity begins so.
 
@@ -107,6 +192,8 @@ class Desk:
         self._check(talk.terms)
         accept = _only_acceptance(talk, accepter)
         agreement = talk.agreement(accept)
+        if talk.transfer is not None:
+            self._check_stake_returns(talk.transfer, agreement)
         held = Held(talk.session, self.name, Party.ORACLE, agreement.id)
         with self.store.transaction():
             reserved = frozenset(self.store.reserved_coins())
@@ -143,6 +230,18 @@ class Desk:
                 if found.output != coin.output:
                     raise VerificationFailed(f"coin {coin.outpoint}: it is not what was said of it")
 
+    def _check_stake_returns(self, transfer: TransferBody, agreement: Agreement) -> None:
+        """Whatever of its stake the end of the old contract spends goes back to the oracle."""
+        contract = _old_contract(self.store, transfer)
+        check_terms(contract, agreement)
+        reopens = agreement.reopens
+        if reopens is None:
+            raise BadInput("transfer", transfer.old, "one that reopens a contract")
+        brought = sum(coin.output.amount for coin in reopens.inputs[1:])
+        paid = sum(one.amount for one in reopens.payments if one.script_pubkey == contract.oracle.payout)
+        if paid < brought:
+            raise VerificationFailed(f"transfer: {paid:,} sat of a stake of {brought:,} go back to the oracle")
+
     def _check(self, terms: Terms) -> None:
         if terms.network is not self.node.network:
             raise BadInput("network", terms.network, self.node.network)
@@ -152,7 +251,7 @@ class Desk:
             raise BadInput("refund time", terms.refund, f"in the future (it is {now} now)")
         notary.check(self.store, terms.announcement, terms.hashing)
 
-    def _side(self, terms: Terms, salt: bytes, share: int) -> Side:
+    def _side(self, terms: Terms, salt: bytes, share: int, common: float = COMMON_VSIZE / 2) -> Side:
         """Its part, with coins that serve nothing else. Raises BridgeError where they do not suffice."""
         key = keyring.signing_key(self.store, Role.PARTY, self.name)
         wallet = Wallet(key, self.node, float(terms.fee_rate), frozenset(self.store.reserved_coins()))
@@ -163,7 +262,7 @@ class Desk:
             public = self.seed.contract_key(salt).public
             side = Side(self.identity.xonly, public, wallet_script(key.xonly), tuple(coins))
             try:
-                side.change(share, terms.fee_rate)
+                side.change(share, terms.fee_rate, common)
             except BadInput as error:
                 failure = str(error)
             else:
@@ -208,178 +307,26 @@ def _kept(store: Store, owner: bytes, name: str) -> Prepared | None:
     return None
 
 
-@dataclass
-class Progress:
-    """How far a contract is, in words, and whether this one of the three has nothing more to do for now."""
-
-    waits_for: str = ""
-    is_done: bool = False
-    faults: dict[str, None] = field(default_factory=dict)
+def transfer_of(talk: Talk) -> TransferBody:
+    """What a transfer says. Raises BadInput where it is none."""
+    if talk.transfer is None:
+        raise BadInput("contract", talk.session, "a transfer that is in the folder")
+    return talk.transfer
 
 
-class Signing:
-    """One of the three in the signing of one contract: its nonces are in this object and nowhere else."""
-
-    def __init__(self, desk: Desk, held: Held, mailbox: Mailbox) -> None:
-        self.desk, self.held, self.mailbox = desk, held, mailbox
-        self.talk = Talk(desk.store, held.session)
-        self.progress = Progress()
-        self._cursor = ""
-        self._there: set[bytes] = set()
-        self._graphs: ContractGraphs | None = None
-        self._hand: Hand | None = None
-
-    def round(self) -> Progress:
-        """Fetch, say all that is due, deliver. Raises BridgeError where the mailbox or the node does not answer."""
-        for _ in range(MAX_STEPS):
-            post = self.mailbox.since(self._cursor)
-            self._cursor = post.cursor
-            self._there.update(envelope.id for envelope in post.envelopes)
-            for refused in (*post.refused, *self.talk.receive(post.envelopes)):
-                self.progress.faults[refused] = None
-            said = any(self._step())
-            for envelope in self.talk.own(self.desk.identity.xonly):
-                if envelope.id not in self._there:
-                    self.mailbox.put(envelope)
-                    self._there.add(envelope.id)
-            if not said:
-                return self.progress
-        raise RuntimeError(f"{self.held}: still something to say after {MAX_STEPS:,} rounds")
-
-    def _step(self) -> Iterator[bool]:
-        """True for everything that was said."""
-        store, held = self.desk.store, self.held
-        if not book.is_signed(store, held):
-            contract = self.talk.contract()
-            if contract is None:
-                self.progress.waits_for = "the oracle's stake" if self.talk.acceptances() else "somebody to accept"
-                return
-            yield from self._sign(contract)
-            if not book.is_signed(store, held):
-                return
-        yield from self._fund(book.load_bundle(store, held))
-
-    def _sign(self, contract: Contract) -> Iterator[bool]:
-        if self._graphs is None:
-            self._check_own_part(contract)
-            self.desk.check_coins(contract.agreement)
-            self._graphs = ContractGraphs(contract)
-        scheme = ContractScheme(contract, self._graphs.tasks, self._keep_shares)
-        session = Session(
-            self.talk,
-            self.held.session,
-            SIGNING,
-            contract.trio,
-            contract.identities,
-            scheme.digests,
-            Scheme(scheme.check_nonces, scheme.check_partials, scheme.combine, scheme.signer),
-        )
-        if session.finished is None:
-            yield from self._take_part(session)
-            missing = [name for name in contract.trio.names if not session.has_signed(name)]
-            self.progress.waits_for = f"the {missing[0]} to sign" if missing else ""
-        for fault in session.faults:
-            self.progress.faults[str(fault)] = None
-        if session.finished is not None:
-            book.save_bundle(self.desk.store, self.held, self._bundle(session, scheme))
-
-    def _bundle(self, session: Session, scheme: ContractScheme) -> Bundle:
-        signatures: Mapping[str, bytes] = session.signatures or {}
-        if self.held.party is Party.ORACLE and session.finished is not None:
-            choice, partials = session.finished
-            kept = scheme.combine_withheld(session.chosen(choice), partials, self._share)
-            signatures = {**signatures, **kept}
-        bundle = Bundle(self._graphs or ContractGraphs(scheme.contract), signatures)
-        bundle.verify()
-        return bundle
-
-    def _take_part(self, session: Session) -> Iterator[bool]:
-        if self._hand is None:
-            key = self.desk.contract_key(self.held)
-            self._hand = Hand(str(self.held.party), key, self.desk.store.nonce_guard(key.public))
-        body = self._hand.next(session)
-        if body is None:
-            return
-        kind = SIGNING.nonces if isinstance(body, NoncesBody) else SIGNING.partials
-        envelope = self.desk._say(self.held, kind, body)
-        if isinstance(body, NoncesBody):
-            self._hand.sent(envelope)
-        self.talk.accept(envelope)
-        yield True
-
-    def _fund(self, bundle: Bundle) -> Iterator[bool]:
-        contract, desk = bundle.contract, self.desk
-        agreement, staked = contract.agreement, contract.oracle.stake
-        funded = _was_made(desk.node, agreement.funding.outpoint(0))
-        if self.held.party is not Party.ORACLE:
-            yield from self._give_coins(agreement)
-        if not funded:
-            self._send_funding(agreement)
-            return
-        if desk.node.output(staked) is not None or desk.node.spender(staked) is not None:
-            self.progress = Progress(
-                "nothing: it is funded, and the oracle's stake is there", True, self.progress.faults
-            )
-            return
-        self.progress.waits_for = "the oracle's stake to confirm"
-        prepared = desk.prepared_stake(self.held) if self.held.party is Party.ORACLE else None
-        if prepared is not None and not desk.node.in_mempool(prepared.tx.txid):
-            self._send(prepared)
-
-    def _give_coins(self, agreement: Agreement) -> Iterator[bool]:
-        if self.talk.said(self.held.session, FUNDING, self.desk.identity.xonly):
-            return
-        self.desk.check_coins(agreement)
-        key = keyring.signing_key(self.desk.store, Role.PARTY, self.desk.name)
-        signatures = moves.funding_signatures(agreement, key)
-        side = agreement.offerer if self.held.party is Party.OFFERER else agreement.accepter
-        own = {index: one for index, one in signatures.items() if _is_of(agreement, index, side)}
-        envelope = self.desk._say(self.held, FUNDING, FundingBody({index: one.hex() for index, one in own.items()}))
-        self.talk.accept(envelope)
-        yield True
-
-    def _send_funding(self, agreement: Agreement) -> None:
-        node = self.desk.node
-        self.progress.waits_for = "Funding to confirm"
-        if self.held.party is Party.ORACLE or node.in_mempool(agreement.funding.txid):
-            return
-        signatures = self.talk.funding_signatures(agreement)
-        if len(signatures) < len(agreement.funding.inputs):
-            self.progress.waits_for = "the other party to sign its coins"
-            return
-        self._send(moves.funding(agreement, signatures))
-
-    def _send(self, prepared: Prepared) -> None:
-        """Send it, unless the other party has done so meanwhile. Raises NodeRejected."""
-        node = self.desk.node
-        records.keep(self.desk.store, self.held.session, prepared, sent=True)
-        try:
-            prepared.send(node)
-        except NodeRejected:
-            if not node.in_mempool(prepared.tx.txid) and not _was_made(node, prepared.tx.outpoint(0)):
-                raise
-
-    def _check_own_part(self, contract: Contract) -> None:
-        """What others have made of it must have this one's own part in it, word for word."""
-        if contract.identities[str(self.held.party)] != self.desk.identity.xonly:
-            raise BridgeError(f"{self.held}: another {self.held.party} is in it than {self.desk.name!r}")
-        members = contract.trio.keys
-        if members[str(self.held.party)] != self.desk.contract_key(self.held).public:
-            raise VerificationFailed(f"{self.held}: the {self.held.party}'s key in it is not the one that was said")
-
-    def _keep_shares(self, shares: Mapping[bytes, bytes]) -> None:
-        with self.desk.store.transaction():
-            for nonce, share in shares.items():
-                self.desk.store.put(SHARE, nonce, share)
-
-    def _share(self, nonce: bytes) -> bytes | None:
-        return self.desk.store.get(SHARE, nonce)
+def check_terms(old: Contract, new: Agreement) -> None:
+    """Raises VerificationFailed where a contract that changes hands is about something else afterwards."""
+    if replace(new.terms, salt=old.terms.salt) != old.terms:
+        raise VerificationFailed("transfer: the new contract has other terms than the old one")
 
 
-def _was_made(node: Node, outpoint: OutPoint) -> bool:
-    return node.output(outpoint) is not None or node.spender(outpoint) is not None
+def find_held(store: Store, session: bytes, name: str) -> Held | None:
+    """A contract of a name by the whole id of its offer."""
+    return next((each for each in book.everything(store) if (each.session, each.name) == (session, name)), None)
 
 
-def _is_of(agreement: Agreement, index: int, side: Side) -> bool:
-    spent = agreement.funding.inputs[index].outpoint
-    return any(coin.outpoint == spent for coin in side.coins)
+def _old_contract(store: Store, transfer: TransferBody) -> Contract:
+    old = Talk(store, bytes.fromhex(transfer.old)).contract()
+    if old is None:
+        raise BadInput("contract", transfer.old, "one that is in this store")
+    return old

@@ -15,6 +15,8 @@ from bitvm_bridge.dlc.contract.contract import (
     Contract,
     OracleDocument,
     OracleSide,
+    Reopening,
+    ReopeningDocument,
     Side,
     SideDocument,
 )
@@ -30,6 +32,7 @@ from bitvm_bridge.taproot import tagged_hash
 
 OFFER: Final = "dlc-offer"
 ACCEPT: Final = "dlc-accept"
+TRANSFER: Final = "dlc-transfer"
 STAKE: Final = "dlc-stake"
 FUNDING: Final = "dlc-funding"
 SIGNING: Final = Kinds("dlc-nonces", "dlc-partials")
@@ -52,6 +55,20 @@ class AcceptBody(Document, frozen=True):
     accepter: SideDocument
 
 
+class TransferBody(Document, frozen=True):
+    """A new contract that the contract of another offer (its id) is to end in, whole but for its oracle.
+
+    `point` locks that, where there is one.
+    """
+
+    old: str
+    terms: TermsDocument
+    offerer: SideDocument
+    accepter: SideDocument
+    reopens: ReopeningDocument
+    point: str
+
+
 class StakeBody(Document, frozen=True):
     """The oracle's part, and the id of the acceptance that makes the contract with it."""
 
@@ -68,6 +85,7 @@ class FundingBody(Document, frozen=True):
 BODIES: Final[Mapping[str, type[Document]]] = {
     OFFER: OfferBody,
     ACCEPT: AcceptBody,
+    TRANSFER: TransferBody,
     STAKE: StakeBody,
     FUNDING: FundingBody,
     SIGNING.nonces: NoncesBody,
@@ -75,8 +93,8 @@ BODIES: Final[Mapping[str, type[Document]]] = {
 }
 
 
-def offer_id(body: OfferBody) -> bytes:
-    """32 bytes by which the three speak of a contract from its offer on."""
+def offer_id(body: OfferBody | TransferBody) -> bytes:
+    """32 bytes by which the three speak of a contract from its offer, or transfer, on."""
     return tagged_hash(_ID_TAG, canonical(msgspec.to_builtins(body)))
 
 
@@ -104,7 +122,7 @@ class Talk:
         if envelope.id in known:
             return False
         read = body(envelope, BODIES[envelope.kind])
-        if isinstance(read, OfferBody) and offer_id(read) != self.session:
+        if isinstance(read, OfferBody | TransferBody) and offer_id(read) != self.session:
             raise VerificationFailed(f"offer of {envelope.author.hex()[:12]}: its id is not that of its session")
         if isinstance(read, NoncesBody) and not 1 <= read.attempt <= MAX_ATTEMPT:
             raise BadInput("attempt", read.attempt, f"1 to {MAX_ATTEMPT:,}")
@@ -143,13 +161,21 @@ class Talk:
             return read
         raise BadInput("offer", self.session, "one that is in the folder or in this store")
 
+    @property
+    def transfer(self) -> TransferBody | None:
+        """Where it is no offer: what it is to be funded from. Its author does not matter: it binds nobody."""
+        found = self._of_kind(TRANSFER)
+        return body(found[0], TransferBody) if found else None
+
     @cached_property
     def terms(self) -> Terms:
-        """Of the offer. Raises BadInput for terms that are not safe."""
-        return Terms.from_document(self.offer.terms)
+        """Of the offer or transfer. Raises BadInput for terms that are not safe."""
+        return Terms.from_document((self.transfer or self.offer).terms)
 
     def acceptances(self) -> dict[bytes, Side]:
         """The accepter's part by envelope id, of everyone who accepted."""
+        if self.transfer is not None:
+            return {one.id: Side.from_document(self.transfer.accepter) for one in self._of_kind(TRANSFER)}
         found = {}
         for envelope in self._of_kind(ACCEPT):
             side = Side.from_document(body(envelope, AcceptBody).accepter)
@@ -159,6 +185,9 @@ class Talk:
 
     def agreement(self, accept: bytes) -> Agreement:
         """With the acceptance of this id. Raises BadInput where that is not here."""
+        if (transfer := self.transfer) is not None:
+            offerer, accepter = Side.from_document(transfer.offerer), Side.from_document(transfer.accepter)
+            return Agreement(self.terms, offerer, accepter, Reopening.from_document(transfer.reopens))
         accepted = self.acceptances()
         if accept not in accepted:
             raise BadInput("acceptance", accept, "one that is in the folder or in this store")
@@ -187,7 +216,7 @@ class Talk:
     def funding_signatures(self, agreement: Agreement) -> dict[int, bytes]:
         """By position: what each party has given for its own inputs; `moves.funding` verifies them. Raises BadInput."""
         found: dict[int, bytes] = {}
-        first = 0
+        first = len(agreement.reopens.inputs) if agreement.reopens else 0
         for side, _ in agreement.sides:
             own = range(first, first + len(side.coins))
             first += len(side.coins)
