@@ -106,8 +106,8 @@ MAKERS = {
     "council": {"finish"},
     "dlc": {"settle", "refund", "disprove", "timeout", "forfeit"},
 }
-TURNS = {"join-many", "peg-outs"}
-"""Commands that make as many as there is need of, and report on what they are for."""
+TURNS = {"join-many", "peg-outs", "close"}
+"""Commands that make as many as there is need of, or one that others sign with them, and report on what they are for."""
 NAMES = [
     "PegInDeposit",
     "PegInRefund",
