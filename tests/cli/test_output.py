@@ -107,7 +107,7 @@ MAKERS = {
     "dlc": {"settle", "refund", "disprove", "timeout", "forfeit"},
 }
 TURNS = {"join-many", "peg-outs", "close"}
-"""Commands that make as many as there is need of, or one that others sign with them, and report on what they are for."""
+"""Commands that make as many as there is need of, or one that others sign, too, and report on what they are for."""
 NAMES = [
     "PegInDeposit",
     "PegInRefund",
