@@ -86,6 +86,9 @@ def closing_options(command: F) -> F:
     return command
 
 
+due_option = click.option(
+    "--even-if-due", is_flag=True, help="Agree though an event may be attested already: the other party may know how."
+)
 payout_option = click.option("--payout-address", metavar="ADDRESS", help="Where you are paid [your own key's].")
 
 
@@ -93,11 +96,12 @@ payout_option = click.option("--payout-address", metavar="ADDRESS", help="Where 
 @click.argument("contract")
 @name_option(Role.PARTY)
 @payout_option
+@due_option
 @click.option("--fee-rate", type=float, metavar="SAT/VB", help="Of every transaction [that of --fee-source].")
 @message_options
 @with_app
 def offer(
-    app: App, contract: str, name: str, payout_address: str | None, fee_rate: float | None, form: str, out: str | None
+    app: App, /, contract: str, name: str, payout_address: str | None, fee_rate: float | None, **options: Any
 ) -> None:
     """Offer a contract.
 
@@ -113,10 +117,9 @@ def offer(
         description = read_description(raw, lambda path: read_file(str(folder / path), "announcement"), node.height())
         rate = math.ceil(commands.fee_rate(app, node, fee_rate))
         script = _payout_script(app, payout_address)
-        desk = _desk(app, store, node, name)
+        desk = _desk(app, store, node, name, even_if_due=options["even_if_due"])
         held = desk.offer(description, rate, script)
-        _write(app, desk, held, OFFER, held.offer, form, out)
-    _say_due(held.offer)
+        _write(app, desk, held, OFFER, held.offer, options)
     say(f"offered {_words(held.offer)}; `dlc classic cancel` takes it back")
 
 
@@ -124,6 +127,7 @@ def offer(
 @click.argument("message", metavar="OFFER")
 @name_option(Role.PARTY)
 @payout_option
+@due_option
 @click.option(
     "--reading",
     type=click.Choice([SPECIFICATION, RUST_DLC]),
@@ -133,9 +137,7 @@ def offer(
 )
 @message_options
 @with_app
-def accept(
-    app: App, message: str, name: str, payout_address: str | None, reading: str, form: str, out: str | None
-) -> None:
+def accept(app: App, /, message: str, name: str, payout_address: str | None, reading: str, **options: Any) -> None:
     """Accept an offer.
 
     OFFER is the offerer's message; `dlc classic show` shows what it says. Your coins are set aside, and every
@@ -144,32 +146,32 @@ def accept(
     offered = OFFER.parse(read_file(message, "offer"))
     script = _payout_script(app, payout_address)
     with app.store() as store, app.node() as node:
-        desk = _desk(app, store, node, name)
+        desk = _desk(app, store, node, name, even_if_due=options["even_if_due"])
         with working("checking and signing"):
             held = desk.accept(offered, script, as_rust_dlc=reading == RUST_DLC)
-        _write(app, desk, held, ACCEPT, held.accepted, form, out)
-    _say_due(held.offer)
+        _write(app, desk, held, ACCEPT, held.accepted, options)
     say(f"accepted {_words(held.offer)}")
 
 
 @classic.command()
 @click.argument("message", metavar="ACCEPT")
 @name_option(Role.PARTY)
+@due_option
 @message_options
 @with_app
-def sign(app: App, message: str, name: str, form: str, out: str | None) -> None:
+def sign(app: App, /, message: str, name: str, **options: Any) -> None:
     """Answer an accept message.
 
     Every signature in it is verified first. From then on the other party can fund the contract.
     """
     said = ACCEPT.parse(read_file(message, "accept message"))
     with app.store() as store, app.node() as node:
-        desk = _desk(app, store, node, name)
+        desk = _desk(app, store, node, name, even_if_due=options["even_if_due"])
         with working("checking and signing"):
             held = desk.sign(said)
         if held.sign is None:
             raise RuntimeError("sign: signed nothing")
-        _write(app, desk, held, SIGN, held.sign, form, out)
+        _write(app, desk, held, SIGN, held.sign, options)
     say(f"signed contract {held.contract.id.hex()}; the other party funds it with {_funding(held)}")
 
 
@@ -303,8 +305,8 @@ def list_(app: App) -> None:
         say("no contract yet: `dlc classic offer` makes one")
 
 
-def _desk(app: App, store: Store, node: Node, name: str) -> Desk:
-    return Desk(store, node, name, app.fees.maximum)
+def _desk(app: App, store: Store, node: Node, name: str, *, even_if_due: bool = False) -> Desk:
+    return Desk(store, node, name, app.fees.maximum, even_if_due)
 
 
 def _payout_script(app: App, text: str | None) -> bytes | None:
@@ -335,10 +337,10 @@ def _write(
     held: Held,
     kind: MessageType[Offer] | MessageType[Accept] | MessageType[Sign],
     message: Any,
-    form: str,
-    out: str | None,
+    options: dict[str, Any],
 ) -> None:
     """Keep the contract, then write the message: to a file, with the contract's id on stdout, or to stdout."""
+    form, out = options["form"], options["out"]
     to_stdout = out in (None, STDOUT)
     raw = kind.to_json(message) if form == JSON or (app.json and to_stdout) else kind.encode(message)
     if to_stdout:
@@ -348,14 +350,6 @@ def _write(
     with staged_file(str(out), raw):
         desk.keep(held)
     emit(app, {"contract": held.temporary_id.hex(), "file": out}, held.temporary_id.hex())
-
-
-def _say_due(offer: Offer) -> None:
-    """An event that may have been attested already is one whose end the other party may know."""
-    for event in offer.contract.events:
-        for announcement in event.oracles.announcements:
-            if announcement.maturity <= datetime.now(UTC).timestamp():
-                say(f"{announcement.event_id!r} may be attested already: check that its outcome is not known")
 
 
 def _words(offer: Offer) -> str:

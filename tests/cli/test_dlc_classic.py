@@ -4,8 +4,10 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -31,6 +33,8 @@ OFFERED, ACCEPTED = 600_000, 400_000
 """sat: the collaterals."""
 SUN = {"sun": {"offerer": 1_000_000, "accepter": 0}, "rain": {"offerer": 250_000, "accepter": 750_000}}
 FEE_RATE = 2
+LATER = 2_300_000_000
+"""epoch seconds: 2042, when events of 2040 are attested."""
 REFUND_IN = 30
 """blocks from the offer."""
 
@@ -48,9 +52,9 @@ class Table:
     def path(self, name: str) -> str:
         return str(self.folder / name)
 
-    def announce(self, *event: str, name: str = "event.json") -> str:
+    def announce(self, *event: str, name: str = "event.json", maturity: str = "2040-01-01") -> str:
         path = self.path(name)
-        self.oracle.run("dlc", "oracle", "announce", "--maturity", "2020-01-01", *event, "--out", path)
+        self.oracle.run("dlc", "oracle", "announce", "--maturity", maturity, *event, "--out", path)
         return path
 
     def weather(self) -> str:
@@ -60,7 +64,8 @@ class Table:
         self, outcome: str, announcement: str = "event.json", to: str = "attestation.json", *options: str
     ) -> str:
         path = self.path(to)
-        self.oracle.run("dlc", "oracle", "attest", self.path(announcement), outcome, "--out", path, *options)
+        with patch("cli.dlc_oracle.time.time", return_value=LATER):
+            self.oracle.run("dlc", "oracle", "attest", self.path(announcement), outcome, "--out", path, *options)
         return path
 
     def contract(self, **changes: Any) -> str:
@@ -323,26 +328,62 @@ def test_no_child_of_what_is_paid_to_others(table: Table) -> None:
     table.alice.send(*settle, "--fee-rate", "9")
 
 
-def test_lock_times_that_are_times(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_times_that_are_times(table: Table) -> None:
     """A settlement from the event's maturity on, a refund at its time and not before."""
-    table.weather()
     now = int(time.time())
+    event = ("--event-id", "weather", "--outcome", "sun", "--outcome", "rain")
+    table.announce(*event, maturity=str(now - 2_000))
     ends = {}
     for name, refund in (("late", now + 100_000), ("due", now - 100)):
-        with monkeypatch.context() as patch:
-            patch.setattr("bitvm_bridge.dlc.classic.desk.time.time", lambda: now - 1_000)
+        with patch("bitvm_bridge.dlc.classic.desk.time.time", return_value=now - 3_000):
             table.contract(refund_from=refund)
             ends[name] = table.offer()
             table.accept()
             table.sign()
             table.complete()
     shown = table.alice.data("dlc", "classic", "show", ends["late"])
-    assert shown["settle_from"] == "2020-01-01T00:00+00:00"
+    assert shown["settle_from"] == datetime.fromtimestamp(now - 2_000, UTC).isoformat(timespec="minutes")
     assert "non-final" in table.alice.run("dlc", "classic", "refund", ends["late"], "--broadcast", code=4).stderr
     table.bob.send("dlc", "classic", "settle", ends["late"], table.attest("sun"))
     table.alice.mine(12)
     table.alice.send("dlc", "classic", "refund", ends["due"])
     assert table.state(ends["due"]) == ("refunded", "refunded")
+
+
+def test_an_event_that_may_be_attested_already(table: Table) -> None:
+    """The other party may know how it ends: agreed to by name only, at every step."""
+    table.announce("--event-id", "past", "--outcome", "sun", "--outcome", "rain", maturity="2020-01-01")
+    table.contract()
+    steps = (
+        (table.alice, "offer", "contract.json"),
+        (table.bob, "accept", "offer.json"),
+        (table.alice, "sign", "accept.json"),
+    )
+    for party, step, source in steps:
+        args = ("dlc", "classic", step, table.path(source), "--out", table.path(f"{step}.json"))
+        says = party.refused(*args, code=1)
+        assert says.startswith("event 'past': it may be attested already")
+        party.run(*args, "--even-if-due")
+    table.complete()
+
+
+def test_a_subsidy_that_is_not_ripe(table: Table) -> None:
+    """It is in a block and unspent, and cannot fund anything yet."""
+    table.weather()
+    table.contract()
+    table.offer()
+    offer = OFFER.parse(Path(table.path("offer.json")).read_bytes())
+    table.alice.run("node", "mine", "1", "--to", "party")
+    node = EmbeddedNode(table.folder / "chain")
+    try:
+        (subsidy,) = node.block(node.height()).transactions
+    finally:
+        node.close()
+    young = replace(offer.party.inputs[0], previous=subsidy.serialize(), vout=0)
+    bad = replace(offer, party=replace(offer.party, inputs=(young,)))
+    path = table.folder / "bad"
+    path.write_bytes(OFFER.encode(bad))
+    assert "a subsidy that cannot be spent yet" in table.bob.refused("dlc", "classic", "accept", str(path), code=1)
 
 
 def test_public_offers_are_shown(table: Table) -> None:
@@ -577,12 +618,15 @@ CONTRACTS: dict[str, tuple[dict[str, Any], str]] = {
     "a missing field": ({"collateral": None}, "missing required field `collateral`"),
     "a refund that is due": ({"refund_from": 1}, "refund lock time: '1' is not "),
     "a refund before maturity": (
-        {"refund_from": "2019-12-31"},
-        "refund time: '1577750400' is not one after the last event's maturity (1577836800)",
+        {"refund_from": "2039-12-31"},
+        "refund time: '2208902400' is not one after the last event's maturity (2208988800)",
     ),
-    "a refund in the past": ({"refund_from": "2020-01-02"}, "refund lock time: '1577923200' is not in the future"),
+    "a refund in the past": (
+        {"refund_from": "2020-01-02", "events": [{"oracles": ["past.json"], "payouts": SUN}]},
+        "refund lock time: '1577923200' is not in the future",
+    ),
     "a refund before settlements": ({"settle_from": 999, "refund_from": 500}, "is not later than that of settlements"),
-    "a height and a time": ({"settle_from": 1, "refund_from": "2031-01-01"}, "is not two block heights or two times"),
+    "a height and a time": ({"settle_from": 1, "refund_from": "2041-01-01"}, "is not two block heights or two times"),
     "no time": ({"refund_from": "tomorrow"}, "refund_from: 'tomorrow' is not a block height"),
     "a time too far": ({"refund_from": "9999-01-01"}, "refund_from: '9999-01-01' is not a block height, or a time up"),
     "too little": ({"collateral": share(999, 999_001)}, "offerer's collateral: '999' is not 1,000"),
@@ -637,6 +681,8 @@ def seated(tmp_path_factory: pytest.TempPathFactory) -> Table:
     table = seat(folder, shared=folder / "chain")
     table.weather()
     table.announce("--event-id", "price", "--digits", "10", name="price.json")
+    past = ("--event-id", "past", "--outcome", "sun", "--outcome", "rain")
+    table.announce(*past, name="past.json", maturity="2020-01-01")
     table.announce(
         "--event-id", "plain", "--outcome", "sun", "--outcome", "rain", "--hashing", "plain", name="plain.json"
     )
@@ -685,7 +731,7 @@ def test_other_offers_that_are_not_made(seated: Table, tmp_path: Path) -> None:
 
 def announce_carelessly(table: Table, event_id: str) -> None:
     """An oracle that uses its nonce for every event."""
-    made = oracle.announce(KEY, nonces(1), 1_577_836_800, EnumEvent(("sun", "rain")), event_id, Hashing.TAGGED)
+    made = oracle.announce(KEY, nonces(1), 2_208_988_800, EnumEvent(("sun", "rain")), event_id, Hashing.TAGGED)
     file = oracle_documents.announcement_file(made, Hashing.TAGGED)
     Path(table.path("event.json")).write_text(oracle_documents.shown(oracle_documents.to_builtins(file)))
 

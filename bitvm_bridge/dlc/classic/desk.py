@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Final
 
 from bitvm_bridge import keyring
+from bitvm_bridge.chain.mempool import COINBASE_MATURITY
 from bitvm_bridge.chain.node import Node, Utxo
 from bitvm_bridge.dlc import notary
 from bitvm_bridge.dlc.classic import book, negotiation
@@ -59,12 +60,17 @@ class Standing:
 
 @dataclass(frozen=True)
 class Desk:
-    """The party called `name`; over `max_fee_rate` (sat/vB) it signs nothing. `workers`: None for all cores."""
+    """The party called `name`; over `max_fee_rate` (sat/vB) it signs nothing. `workers`: None for all cores.
+
+    An event that may be attested already is one whose outcome the other party may know: only with `even_if_due` is
+    anything agreed to over it.
+    """
 
     store: Store
     node: Node
     name: str
     max_fee_rate: float
+    even_if_due: bool = False
     workers: int | None = None
 
     @cached_property
@@ -98,6 +104,7 @@ class Desk:
             description.refund_from,
         )
         self._check_offer(offer)
+        self._check_undecided(offer)
         return Held(self.name, Side.OFFERER, salt, description.hashing, offer)
 
     def keep(self, held: Held) -> None:
@@ -133,6 +140,7 @@ class Desk:
         collateral = offer.contract.total_collateral - offer.party.collateral
         party = self._party(salt, offer.temporary_id, collateral, offer.fee_rate, payout_script)
         check_accepter(offer, party)
+        self._check_undecided(offer)
         reading = Reading(hashing, maximize=as_rust_dlc, unlocked_parts=as_rust_dlc)
         arguments = self._funding_key(salt), self.node.network, self.max_fee_rate, reading, self.workers
         accept = negotiation.accept_offer(offer, party, *arguments)
@@ -155,6 +163,7 @@ class Desk:
         check_accept(held.offer, accept)
         self._check_due(held.offer)
         self._check_coins(held.offer.party.inputs + accept.party.inputs)
+        self._check_undecided(held.offer)
         contract, sign = negotiation.sign_accepted(
             held.offer,
             accept,
@@ -314,10 +323,23 @@ class Desk:
         elif refund <= now:
             raise BadInput("refund lock time", refund, f"in the future (it is {now} now)")
 
+    def _check_undecided(self, offer: Offer) -> None:
+        now = time.time()
+        for announcement in _announcements(offer) if not self.even_if_due else ():
+            if announcement.maturity <= now:
+                raise BridgeError(
+                    f"event {announcement.event_id!r}: it may be attested already, and the other party may know how; "
+                    "--even-if-due agrees to it all the same"
+                )
+
     def _check_coins(self, inputs: Iterable[FundingInput]) -> None:
+        tip = self.node.height()
         for each in inputs:
-            if self.node.output(each.outpoint) is None:
+            coin = self.node.output(each.outpoint)
+            if coin is None:
                 raise BridgeError(f"funding input {each.outpoint}: spent, or not in a block")
+            if coin.coinbase and tip + 1 - coin.height < COINBASE_MATURITY:
+                raise BridgeError(f"funding input {each.outpoint}: a subsidy that cannot be spent yet")
 
     def _check_open(self, held: Held) -> None:
         standing = self.standing(held)
