@@ -32,6 +32,10 @@ class BadInput(BridgeError):
         return type(self), (self.field, self.value, self.expected)
 
 
+class CoinTaken(BridgeError):
+    """A coin that was chosen went to another transaction of this data directory meanwhile: choose again."""
+
+
 class NodeUnreachable(BridgeError):
     """No answer from the node, or a node that cannot serve yet (syncing, another network)."""
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from bitvm_bridge.chain.node import Node, Utxo
 from bitvm_bridge.documents import Document, decode, encode, from_hex
-from bitvm_bridge.errors import BadInput, BridgeError
+from bitvm_bridge.errors import BadInput, BridgeError, CoinTaken
 from bitvm_bridge.graph import Graph
 from bitvm_bridge.roles.committee import Payout
 from bitvm_bridge.setup import DepositDocument, DepositSetup, InstanceSetup
@@ -77,12 +77,21 @@ def set_aside(store: Store, coins: Sequence[Utxo], purpose: str) -> Utxo | None:
     return chosen
 
 
+def refuse_taken(store: Store, owner: bytes, prepared: Prepared) -> None:
+    """Raises CoinTaken where another transaction has taken one of the coins meanwhile."""
+    wanted, reserved = purpose(owner, prepared.name), store.reserved_coins()
+    for coin in sorted(prepared.coins):
+        if (found := reserved.get(coin, wanted)) != wanted:
+            raise CoinTaken(f"coin {coin}: already reserved for {found}, wanted for {wanted}")
+
+
 def keep(store: Store, owner: bytes, prepared: Prepared, *, sent: bool) -> None:
     """Remember a transaction, its child and that its coins are taken; `sent`: from now on it is looked after.
 
-    Raises BridgeError where another transaction has taken one of the coins meanwhile.
+    Raises CoinTaken where another transaction has taken one of the coins meanwhile.
     """
     with store.transaction():
+        refuse_taken(store, owner, prepared)
         for coin in sorted(prepared.coins):
             store.reserve_coin(coin, purpose(owner, prepared.name))
         store.record_transaction(owner, prepared.name, prepared.tx, sent=sent)

@@ -113,7 +113,7 @@ def questions(prepared: Prepared, key: ExternalKey) -> list[Psbt]:
 def hold(store: Store, unsigned: Unsigned) -> None:
     """Keep it, in the place of an earlier one of its name, and set its coins aside.
 
-    Raises BridgeError where another transaction has taken one of them.
+    Raises CoinTaken where another transaction has taken one of them.
     """
     own = records.purpose(unsigned.owner, unsigned.prepared.name)
     document = UnsignedDocument(
@@ -124,6 +124,7 @@ def hold(store: Store, unsigned: Unsigned) -> None:
         None if unsigned.prepared.child is None else _document(unsigned.prepared.child),
     )
     with store.transaction():
+        records.refuse_taken(store, unsigned.owner, unsigned.prepared)
         for coin in sorted(unsigned.prepared.coins):
             store.reserve_coin(coin, own)
         store.put(UNSIGNED, unsigned.id, encode(document))

@@ -13,7 +13,7 @@ import click
 
 from bitvm_bridge.chain.node import Node
 from bitvm_bridge.documents import encode
-from bitvm_bridge.errors import BadInput, BridgeError
+from bitvm_bridge.errors import BadInput, BridgeError, CoinTaken
 from bitvm_bridge.fees import FeeOptions
 from bitvm_bridge.params import Network
 from bitvm_bridge.store import Store
@@ -27,6 +27,8 @@ EMBEDDED: Final = "embedded"
 ESPLORA: Final = "esplora"
 BITCOIND: Final = "bitcoind"
 STDOUT: Final = "-"
+TRIES: Final = 5
+"""of a command whose coins others take."""
 
 
 @dataclass(frozen=True)
@@ -137,10 +139,14 @@ def emit(app: App, document: dict[str, Any], text: str) -> None:
 
 
 def read_file(path: str, field_name: str) -> bytes:
-    """The bytes of a file, or of stdin for `-`. Raises BadInput."""
+    """The bytes of a file, or of stdin for `-`, which is read once however often it is asked for. Raises BadInput."""
+    known: dict[str, bytes] = click.get_current_context().meta.setdefault(__name__, {})
+    if path in known:
+        return known[path]
     try:
         with click.open_file(path, "rb") as stream:
-            return bytes(stream.read())
+            raw = bytes(stream.read())
+        return known.setdefault(path, raw) if path == STDOUT else raw
     except OSError as error:
         raise BadInput(field_name, path, f"a readable file ({error.strerror})") from None
 
@@ -182,13 +188,21 @@ def staged_file(path: str, data: bytes) -> Iterator[None]:
 
 
 def with_app(run: Callable[Concatenate[App, P], R]) -> Callable[P, R]:
-    """Give a command the options before it, and turn every refusal into one line on stderr and its exit code."""
+    """Give a command the options before it, and turn every refusal into one line on stderr and its exit code.
+
+    Where another command takes a coin that this one had chosen, it begins again: nothing was kept or sent yet.
+    """
 
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         app = click.get_current_context().find_object(App)
         if app is None:
             raise RuntimeError("a command ran outside the root group")
         with refusals_exit(app.json):
+            for _ in range(TRIES - 1):
+                try:
+                    return run(app, *args, **kwargs)
+                except CoinTaken as taken:
+                    say(f"{taken}; choosing again")
             return run(app, *args, **kwargs)
 
     return update_wrapper(wrapped, run)

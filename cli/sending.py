@@ -107,7 +107,7 @@ def finish(
     `keep` stores what must be known before the transaction is sent; it, the file and the record of the transaction
     are there all or none. `verdict` stands for the node's where that was not asked. What is too heavy to relay is
     mined directly on regtest. Raises NodeRejected, or BridgeError where only a miner could take it, when it was to be
-    sent.
+    sent; CoinTaken where another command has chosen the same coin meanwhile.
 
     Where the signatures of another wallet are missing, the transaction is kept until they are there, and written as
     PSBTs.
@@ -118,6 +118,8 @@ def finish(
     if sending.psbt_out is not None:
         raise BadInput("--psbt-out", sending.psbt_out, "used here: the key is in this data directory and has signed")
     verdict = verdict or actions.judge(prepared, node)
+    if not sending.dry_run:
+        records.refuse_taken(store, owner, prepared)  # else the node's word may be about the transaction that took it
     if sending.broadcast:
         actions.refuse_unsendable(prepared, node, verdict)
     raw = [tx.serialize().hex() for tx in prepared.transactions]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bitvm_bridge import records
-from bitvm_bridge.errors import BridgeError
+from bitvm_bridge.errors import CoinTaken
 from bitvm_bridge.params import Network
 from bitvm_bridge.store import Store
 from bitvm_bridge.transaction import OutPoint, Transaction, TxIn, TxOut
@@ -56,7 +56,7 @@ def test_a_package_has_the_coins_of_its_child(store: Store) -> None:
 
 def test_a_coin_that_was_taken_meanwhile_stops_everything(store: Store) -> None:
     records.keep(store, ONE, prepared("Assert", coin(2)), sent=True)
-    with pytest.raises(BridgeError, match=rf"already reserved for Assert of {ONE.hex()}, wanted for PegOut"):
+    with pytest.raises(CoinTaken, match=rf"already reserved for Assert of {ONE.hex()}, wanted for PegOut"):
         records.keep(store, TWO, prepared("PegOut", coin(1), coin(2)), sent=True)
     assert list(store.reserved_coins()) == [coin(2)]
     assert store.transactions(TWO) == []
@@ -73,7 +73,7 @@ RACE = """
 import sys
 from pathlib import Path
 from bitvm_bridge import records
-from bitvm_bridge.errors import BridgeError
+from bitvm_bridge.errors import CoinTaken
 from bitvm_bridge.params import Network
 from bitvm_bridge.store import Store
 from tests.test_reservation import coin, prepared
@@ -86,7 +86,7 @@ for number in range(12):
         try:
             records.keep(store, owner, prepared(f"Tx{number}", chosen), sent=True)
             break
-        except BridgeError as error:
+        except CoinTaken as error:
             assert "already reserved" in str(error), error
             refused += 1
 print(refused)
