@@ -667,7 +667,7 @@ NUMBERS: dict[str, tuple[dict[str, Any], str]] = {
         {"curve": [[0, 0], [1_023, 5]], "rounding": [[0, 0]]},
         "rounding modulus: '0' is not 1 sat",
     ),
-    "rounding beyond": ({"curve": [[0, 0], [1_023, 5]], "rounding": [[1 << 64, 1]]}, "a number of 64 bits"),
+    "rounding beyond": ({"curve": [[0, 0], [1_023, 5]], "rounding": [[1 << 64, 1]]}, "a whole number from 0 to"),
     "no function": ({"function": {}}, "function: "),
     "outcomes for a number": ({"payouts": SUN}, "is not used with 'price', which has a number"),
 }

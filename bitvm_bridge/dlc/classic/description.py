@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from bitvm_bridge.dlc.agreement import Difference
 from bitvm_bridge.dlc.classic.checks import TIMESTAMPS_FROM
+from bitvm_bridge.dlc.classic.messages import CONTRACT as MESSAGE
 from bitvm_bridge.dlc.classic.messages import (
     FUNCTION,
     Contract,
@@ -30,7 +31,6 @@ from bitvm_bridge.errors import BadInput
 
 CONTRACT: Final = "contract"
 _MAX_LOCK_TIME: Final = (1 << 32) - 1
-_MAX_NUMBER: Final = (1 << 64) - 1
 _UNROUNDED: Final = [(0, 1)]
 """Multiples of 1 sat, which say as much as no interval; rust-dlc refuses none."""
 
@@ -112,7 +112,8 @@ def read_description(raw: bytes, read_file: Callable[[str], bytes], height: int)
     else:
         settle = max(TIMESTAMPS_FROM, min(announcement.maturity for announcement in announcements))
     contract = SingleContract(total, events[0]) if len(events) == 1 else DisjointContract(total, events)
-    return Description(contract, hashings.pop(), document.collateral.offerer, settle, refund)
+    sayable: Contract = MESSAGE.parse(MESSAGE.show(contract), CONTRACT)
+    return Description(sayable, hashings.pop(), document.collateral.offerer, settle, refund)
 
 
 def read_event(
@@ -144,10 +145,8 @@ def _oracles(document: EventDocument, announcements: list[Announcement]) -> Sing
         raise BadInput("threshold", threshold, f"1 to the number of oracles, {len(announcements)}")
     if difference is None:
         return SeveralOracles(threshold, tuple(announcements))
-    exponents = (difference.max_error_exp, difference.min_fail_exp)
-    if not all(0 <= exponent < 64 for exponent in exponents):
-        raise BadInput("difference", " and ".join(map(str, exponents)), "exponents of 2 below 64")
-    return SeveralOracles(threshold, tuple(announcements), Difference(*exponents, difference.maximize_coverage))
+    error, fail, maximize = difference.max_error_exp, difference.min_fail_exp, difference.maximize_coverage
+    return SeveralOracles(threshold, tuple(announcements), Difference(error, fail, maximize))
 
 
 def _payouts(document: EventDocument, announcements: list[Announcement], total: int) -> Payouts:
@@ -168,12 +167,7 @@ def _payouts(document: EventDocument, announcements: list[Announcement], total: 
         function = _polyline(document.curve)
     else:
         function = FUNCTION.parse(document.function, "function")
-    rounding = document.rounding or _UNROUNDED
-    for row in rounding:
-        for value in row:
-            if not 0 <= value <= _MAX_NUMBER:
-                raise BadInput("rounding", value, "a number of 64 bits")
-    return NumericPayouts(digits, function, RoundingIntervals(tuple(rounding)))
+    return NumericPayouts(digits, function, RoundingIntervals(tuple(document.rounding or _UNROUNDED)))
 
 
 def _enumerated(payouts: dict[str, SharesDocument], total: int) -> EnumeratedPayouts:
