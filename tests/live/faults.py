@@ -8,17 +8,20 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Final
 
-from bitvm_bridge import actions
+from bitvm_bridge import actions, records
 from bitvm_bridge.dispute import assertion as asserting
 from bitvm_bridge.dispute import disprove as dispute
-from bitvm_bridge.keys import SIGNATURE_PLACEHOLDER
+from bitvm_bridge.keys import SIGNATURE_PLACEHOLDER, Role
 from bitvm_bridge.params import Params
-from bitvm_bridge.roles import operator, presigned
+from bitvm_bridge.roles import depositor, operator, presigned
 from bitvm_bridge.transaction import Transaction, TxOut
+from bitvm_bridge.wallet import Funded, own_input
 from tests.cli.bridge import AMOUNT
-from tests.live.play import CHALLENGER, OPERATOR, PROGRAM, Play
+from tests.live.members import FAULTS, without_a_member
+from tests.live.play import CHALLENGER, COMMITTEE, OPERATOR, PROGRAM, House, Ledger, Play
 from tests.live.sums import BOND, BURN, CHALLENGE, DEPOSIT, DUST_OUTPUT, NOTHING, PAID, REWARD, Sum
 from tests.vectors import ROOT
 
@@ -27,6 +30,22 @@ TOO_LITTLE: Final = 94_999_999
 """sat: a challenger takes 95 % of a deposit for its due."""
 TWO_CONNECTORS: Final = "hash-chain:16:1"
 """A program with more values than one assert connector carries."""
+
+
+Plays = Callable[[House, Path], tuple[Ledger, list[str]]]
+"""Returns what came of it, and bitcoind's words where it refused something."""
+
+
+def played(acts: Callable[[Play], None], program: str = PROGRAM, count: int = 1, *, peg_in: bool = True) -> Plays:
+    """Acts upon so many instances that are signed, with their deposits in vaults; the committee sees no wrong."""
+
+    def plays(house: House, folder: Path) -> tuple[Ledger, list[str]]:
+        play = Play.begun(house, folder, program, count, peg_in=peg_in)
+        acts(play)
+        play.look(COMMITTEE)
+        return play.ledger(), play.refusals
+
+    return plays
 
 
 @dataclass(frozen=True)
@@ -40,14 +59,12 @@ class Row:
     name: str
     at_fault: str
     does: str
-    plays: Callable[[Play], None]
+    plays: Plays
     confirms: tuple[str, ...]
     changes: Mapping[str, Sum]
     burned: Sum = NOTHING
     left: Sum = NOTHING
     refused: tuple[str, ...] = ()
-    program: str = PROGRAM
-    count: int = 1
     paid: int = AMOUNT
     sweep: bool = False
 
@@ -216,12 +233,33 @@ def nobody_watches(play: Play) -> None:
     play.go_on(OPERATOR)
 
 
+def refunds(play: Play) -> None:
+    """The committee has signed, the depositor waits, and takes its money back."""
+    bridge = play.bridges[Role.DEPOSITOR]
+    with bridge.store() as store:
+        setup = records.load_deposit(store, play.deposit)
+        signature = records.load_peg_in(store, setup)
+    play.node.mine(int(setup.request.params.refund_delay))
+    play.by_hand(Role.DEPOSITOR, "depositor", "refund", play.deposit)
+    play.refused(*depositor.peg_in(play.wallet(Role.DEPOSITOR), setup, signature).transactions)
+    play.go_on(OPERATOR, CHALLENGER)
+
+
+def spends_its_coin(play: Play) -> None:
+    """The withdrawer signs its half, and spends the coin elsewhere."""
+    asked, wallet = play.asks(), play.wallet(Role.WITHDRAWER)
+    partial_tx = Transaction(2, (own_input(asked.coin),), (TxOut(asked.spent.amount - 500, wallet.script_pubkey),))
+    play.send(wallet.sign_coins(Funded(partial_tx, (asked.spent,)), 0).tx)
+    play.refused(operator.peg_out(play.wallet(OPERATOR), play.bundle().setup, asked).tx)
+    play.go_on(OPERATOR, CHALLENGER, blocks=2)
+
+
 ROWS: Final = (
     Row(
         "nothing",
         "nobody",
         "pays a withdrawer and claims",
-        nothing_wrong,
+        played(nothing_wrong),
         ("PegOut", "KickOff", "HappyTake"),
         PAID_BACK | {"operator": DEPOSIT - PAID - 2 * DUST_OUTPUT},
         left=2 * DUST_OUTPUT,
@@ -230,7 +268,7 @@ ROWS: Final = (
         "silent",
         "operator",
         "claims without having paid, and does not answer the challenge",
-        silent,
+        played(silent),
         TIMED_OUT,
         slashed(),
         burned=BURN,
@@ -241,7 +279,7 @@ ROWS: Final = (
             f"lie in link_{number}",
             "operator",
             f"claims without having paid, and asserts a wrong link_{number}",
-            partial(lies, chunk=f"link_{number}"),
+            played(partial(lies, chunk=f"link_{number}")),
             ("KickOff", "Challenge", "Assert", "Disprove"),
             slashed(asserted=1),
             burned=BURN,
@@ -254,30 +292,28 @@ ROWS: Final = (
         "part of an assertion",
         "operator",
         "claims without having paid, and opens only the first of two assert connectors",
-        partial(part_of_assert, index=0),
+        played(partial(part_of_assert, index=0), TWO_CONNECTORS),
         ("KickOff", "Challenge", "a spend of KickOff.assertion_0", "AssertTimeout_1"),
         slashed(2, asserted=1),
         burned=BURN,
         left=DEPOSIT + DUST_OUTPUT,
-        program=TWO_CONNECTORS,
     ),
     Row(
         "the other part of an assertion",
         "operator",
         "the same, and only the second",
-        partial(part_of_assert, index=1),
+        played(partial(part_of_assert, index=1), TWO_CONNECTORS),
         ("KickOff", "Challenge", "a spend of KickOff.assertion_1", "AssertTimeout_0"),
         slashed(2, asserted=1),
         burned=BURN,
         left=DEPOSIT + DUST_OUTPUT,
-        program=TWO_CONNECTORS,
         sweep=True,
     ),
     Row(
         "late assertion",
         "operator",
         "claims without having paid, and asserts when AssertTimeout has confirmed",
-        asserts_late,
+        played(asserts_late),
         TIMED_OUT,
         slashed(),
         burned=BURN,
@@ -288,7 +324,7 @@ ROWS: Final = (
         "too little",
         "operator",
         "pays a sat less than 95 % of the deposit, and claims all of it",
-        pays_too_little,
+        played(pays_too_little),
         ("PegOut", *TIMED_OUT),
         slashed(paid=True),
         paid=TOO_LITTLE,
@@ -299,7 +335,7 @@ ROWS: Final = (
         "pays afterwards",
         "operator",
         "claims first, and pays when it has seen nobody object yet",
-        pays_late,
+        played(pays_late),
         ("KickOff", "PegOut", "Challenge", "AssertTimeout_0"),
         slashed(paid=True),
         burned=BURN,
@@ -310,7 +346,7 @@ ROWS: Final = (
         "one PegOut for two claims",
         "operator",
         "pays one withdrawer and claims two deposits",
-        claims_twice,
+        played(claims_twice, count=2),
         ("PegOut", "KickOff", "KickOff", "Challenge", "HappyTake", "AssertTimeout_0"),
         {
             "depositor": -2 * DEPOSIT,
@@ -320,13 +356,12 @@ ROWS: Final = (
         },
         burned=BURN,
         left=DEPOSIT + 3 * DUST_OUTPUT,
-        count=2,
     ),
     Row(
         "two KickOffs",
         "operator",
         "sends KickOff again, and another spend of its claim coin",
-        kicks_off_twice,
+        played(kicks_off_twice),
         ("PegOut", "KickOff", "HappyTake"),
         PAID_BACK | {"operator": DEPOSIT - PAID - 2 * DUST_OUTPUT},
         left=2 * DUST_OUTPUT,
@@ -336,7 +371,7 @@ ROWS: Final = (
         "claim coin spent",
         "operator",
         "spends the coin that KickOff needs",
-        releases_the_claim,
+        played(releases_the_claim),
         ("a spend of ClaimFunding.claim",),
         {"depositor": -DEPOSIT},
         left=DEPOSIT,
@@ -347,7 +382,7 @@ ROWS: Final = (
         "early take",
         "operator",
         "claims without having paid, and sends HappyTake a block early, and again once it is challenged",
-        takes_early,
+        played(takes_early),
         TIMED_OUT,
         slashed(),
         burned=BURN,
@@ -359,7 +394,7 @@ ROWS: Final = (
         "abandoned",
         "operator",
         "pays, claims, and takes nothing",
-        abandons,
+        played(abandons),
         ("PegOut", "KickOff", "Forfeit"),
         PAID_BACK | {"operator": -PAID - BOND - 3 * DUST_OUTPUT, "challenger": REWARD},
         burned=BURN,
@@ -370,7 +405,7 @@ ROWS: Final = (
         "needless challenge",
         "challenger",
         "challenges an honest claim",
-        challenges_the_honest,
+        played(challenges_the_honest),
         ("PegOut", "KickOff", "Challenge", "Assert", "UnhappyTake"),
         PAID_BACK | {"operator": DEPOSIT - PAID + CHALLENGE - DUST_OUTPUT, "challenger": DUST_OUTPUT - CHALLENGE},
     ),
@@ -378,16 +413,47 @@ ROWS: Final = (
         "wrong disproof",
         "challenger",
         "challenges an honest claim, and sends a Disprove of each step of the right assertion",
-        disproves_the_honest,
+        played(disproves_the_honest),
         ("PegOut", "KickOff", "Challenge", "Assert", "UnhappyTake"),
         PAID_BACK | {"operator": DEPOSIT - PAID + CHALLENGE - DUST_OUTPUT, "challenger": DUST_OUTPUT - CHALLENGE},
         refused=("script-verify-flag",) * 4,
+    ),
+    *(
+        Row(
+            f"member: {fault}",
+            "a member",
+            does,
+            partial(without_a_member, fault=fault),
+            ("PegInRefund",),
+            {},
+            sweep=fault != "partials",
+        )
+        for fault, does in FAULTS.items()
+    ),
+    Row(
+        "refund",
+        "depositor",
+        "takes the deposit back when the committee has signed everything, and sends PegIn then",
+        played(refunds, peg_in=False),
+        ("PegInRefund",),
+        {},
+        refused=(REFUSED_SPENT,),
+    ),
+    Row(
+        "withdrawer's coin",
+        "withdrawer",
+        "signs its half of PegOut, and spends the coin elsewhere",
+        played(spends_its_coin),
+        (),
+        {"depositor": -DEPOSIT},
+        left=DEPOSIT,
+        refused=(REFUSED_SPENT,),
     ),
     Row(
         "what the program does not know",
         "operator",
         "claims without having paid, and asserts rightly: a hash chain knows of no payment",
-        proves_the_chain,
+        played(proves_the_chain),
         ("KickOff", "Challenge", "Assert", "UnhappyTake"),
         {
             "depositor": -DEPOSIT,
@@ -400,7 +466,7 @@ ROWS: Final = (
         "nobody watches",
         "every challenger",
         "looks at no claim, and an operator claims without having paid",
-        nobody_watches,
+        played(nobody_watches),
         ("KickOff", "HappyTake"),
         {"depositor": -DEPOSIT, "operator": DEPOSIT - 2 * DUST_OUTPUT},
         left=2 * DUST_OUTPUT,
@@ -415,14 +481,14 @@ def markdown() -> str:
     """The table, a line for each row."""
     lines = ["| at fault | what it does | what confirms | who gains what | refused |", "|---|---|---|---|---|"]
     for row in ROWS:
-        cells = (row.at_fault, row.does, ", ".join(row.confirms), _gains(row), _refused(row))
+        cells = (row.at_fault, row.does, ", ".join(row.confirms) or "–", _gains(row), _refused(row))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def _gains(row: Row) -> str:
     where = [*row.changes.items(), ("burned", row.burned), ("left", row.left)]
-    return "; ".join(f"{name} {amount}" for name, amount in where if amount)
+    return "; ".join(f"{name} {amount}" for name, amount in where if amount) or "nobody loses more than fees"
 
 
 def _refused(row: Row) -> str:

@@ -1,17 +1,21 @@
 """One instance on a bitcoind, a data directory for each party, and a ledger read off the blocks."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
+import pytest
+
 from bitvm_bridge import keyring, policy, records
 from bitvm_bridge.chain.bitcoind import BitcoindNode
 from bitvm_bridge.chain.launch import LaunchedBitcoind
+from bitvm_bridge.errors import NodeRejected
 from bitvm_bridge.graph import ANCHOR, Graph
 from bitvm_bridge.keys import Role
 from bitvm_bridge.protocol import wallet_script
+from bitvm_bridge.roles.withdrawer import Withdrawal
 from bitvm_bridge.signing.bundle import Bundle
 from bitvm_bridge.status import OTHER, identify
 from bitvm_bridge.transaction import OutPoint, Transaction, TxOut
@@ -70,8 +74,8 @@ class Play:
     """What bitcoind would not take, in its own words."""
 
     @classmethod
-    def begun(cls, house: House, folder: Path, program: str = PROGRAM, count: int = 1, *, peg_in: bool = True) -> Self:
-        """A deposit and an operator's instance of it, signed; or several of each. All in the vault, unless told."""
+    def begun(cls, house: House, folder: Path, program: str, count: int, *, peg_in: bool) -> Self:
+        """A deposit and an operator's instance of it, signed; or several of each. `peg_in`: and in the vault."""
         bridge = house.bridge.copy(folder / "set-up")
         start, before = bridge.height(), bridge.balances()
         instances, deposit = [], ""
@@ -118,6 +122,8 @@ class Play:
         """Neither bitcoind's mempool nor a block takes the last of these."""
         verdict = self.node.test(transactions)
         assert not verdict.allowed
+        with pytest.raises(NodeRejected):
+            self.node.mine_transactions(transactions)
         self.refusals.append(verdict.reason)
 
     def pay(self, amount: int = AMOUNT, number: int = 0) -> None:
@@ -125,6 +131,12 @@ class Play:
         psbt = self.bridges[OPERATOR].datadir / "withdrawal.psbt"
         self.bridges[Role.WITHDRAWER].run("withdrawer", "request", "--amount", str(amount), "--out", str(psbt))
         self.by_hand(OPERATOR, "operator", "peg-out", self.instances[number], "--psbt", str(psbt))
+
+    def asks(self, amount: int = AMOUNT) -> Withdrawal:
+        """A user signs its half of PegOut."""
+        psbt = self.bridges[OPERATOR].datadir / "withdrawal.psbt"
+        self.bridges[Role.WITHDRAWER].run("withdrawer", "request", "--amount", str(amount), "--out", str(psbt))
+        return Withdrawal.from_psbt(psbt.read_text())
 
     def kick_off(self, number: int = 0) -> int:
         """The operator claims, whether it may or not; returns the height of KickOff."""
@@ -153,43 +165,44 @@ class Play:
         self.node.mine(height - self.node.height())
 
     def ledger(self) -> "Ledger":
-        return Ledger(self)
+        owners = {}
+        with self.bridges[OPERATOR].store() as store:
+            for role in PARTIES:
+                owners[wallet_script(keyring.wallet_key(store, role, "default").xonly)] = str(role)
+        graphs = [self.bundle(number).setup.graph for number in range(len(self.instances))]
+        return Ledger(self.node, self.start, graphs, owners, self.before)
 
 
 @dataclass
 class Ledger:
-    """What confirmed since the play began, what everyone gained or lost, and where the rest is: all from the node."""
+    """What confirmed since a height, what everyone gained or lost, and where the rest is: all from the node.
 
-    play: Play
+    `owners` has whose wallet a script is, `before` what was in it then.
+    """
+
+    node: BitcoindNode
+    start: int
+    graphs: Sequence[Graph]
+    owners: Mapping[bytes, str]
+    before: Mapping[str, int]
     transactions: list[Transaction] = field(init=False)
     spent: dict[OutPoint, TxOut] = field(init=False)
 
     def __post_init__(self) -> None:
-        node = self.play.node
-        heights = range(self.play.start + 1, node.height() + 1)
-        self.transactions = [tx for height in heights for tx in node.block(height).transactions[1:]]
+        heights = range(self.start + 1, self.node.height() + 1)
+        self.transactions = [tx for height in heights for tx in self.node.block(height).transactions[1:]]
         self.spent = {txin.outpoint: self._coin(txin.outpoint) for tx in self.transactions for txin in tx.inputs}
 
     def _coin(self, outpoint: OutPoint) -> TxOut:
-        found = self.play.node.find(outpoint.txid)
+        found = self.node.find(outpoint.txid)
         assert found is not None
         return found[0].outputs[outpoint.vout]
 
     @property
     def names(self) -> tuple[str, ...]:
         """What confirmed of the instances after their set-up, in order."""
-        graphs = [self.play.bundle(number).setup.graph for number in range(len(self.play.instances))]
-        found = (name_of(graphs, tx) for tx in self.transactions)
+        found = (name_of(self.graphs, tx) for tx in self.transactions)
         return tuple(name for name in found if name and name != SET_UP)
-
-    @property
-    def owners(self) -> dict[bytes, str]:
-        """Script → role."""
-        found = {}
-        with self.play.bridges[OPERATOR].store() as store:
-            for role in PARTIES:
-                found[wallet_script(keyring.wallet_key(store, role, "default").xonly)] = str(role)
-        return found
 
     @property
     def fees(self) -> Counter[str]:
@@ -206,8 +219,10 @@ class Ledger:
     @property
     def changes(self) -> dict[str, int]:
         """Role → sat gained, the fees that it paid added back."""
-        now = self.play.bridges[OPERATOR].balances()
-        return {role: now[role] - self.play.before[role] + self.fees[role] for role in map(str, PARTIES)}
+        gained = Counter(self.fees)
+        for script, owner in self.owners.items():
+            gained[owner] += sum(coin.output.amount for coin in self.node.scan(script))
+        return {owner: gained[owner] - self.before[owner] for owner in self.owners.values()}
 
     @property
     def burned(self) -> int:
@@ -222,5 +237,5 @@ class Ledger:
             out.amount
             for tx in self.transactions
             for index, out in enumerate(tx.outputs)
-            if out.script_pubkey not in self.owners and self.play.node.output(tx.outpoint(index)) is not None
+            if out.script_pubkey not in self.owners and self.node.output(tx.outpoint(index)) is not None
         )
