@@ -283,9 +283,10 @@ class Store:
             raise BridgeError(f"member {member!r}: its key for this deposit was deleted at {when}, in block {height}")
 
     def put(self, kind: str, key: bytes, document: bytes) -> None:
-        """Keep a document, replacing an earlier one."""
+        """Keep a document, replacing an earlier one; the same one again writes nothing to the disk."""
+        update = "ON CONFLICT DO UPDATE SET document = excluded.document WHERE document != excluded.document"
         with self.transaction():
-            self._db.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", (kind, key, document))
+            self._db.execute(f"INSERT INTO records VALUES (?, ?, ?) {update}", (kind, key, document))  # noqa: S608
 
     def get(self, kind: str, key: bytes) -> bytes | None:
         """A document, or None."""

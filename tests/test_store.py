@@ -406,6 +406,15 @@ def test_a_signer_signs_nothing_that_the_store_did_not_record(store: Store) -> N
         store.bind_nonces([NonceUse(nonces["alice"]["tx"], b"", b"")])
 
 
+def test_the_same_document_again_is_no_write(store: Store) -> None:
+    """Parties keep what they are told again and again; a write would wait for the disk each time."""
+    for document, writes in ((b"one", 1), (b"one", 0), (b"two", 1), (b"two", 0), (b"one", 1)):
+        before = store._db.total_changes
+        store.put("kind", b"id", document)
+        assert store._db.total_changes - before == writes
+        assert store.get("kind", b"id") == document
+
+
 def test_coins_serve_one_purpose(store: Store) -> None:
     coin = OutPoint(b"\x07" * 32, 3)
     store.reserve_coin(coin, "claim of 1")
