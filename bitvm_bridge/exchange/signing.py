@@ -189,7 +189,7 @@ class Session:
     def _signed(self) -> dict[Choice, dict[str, dict[str, bytes]]]:
         """Choice of nonces → member → valid partial signatures by label."""
         found: dict[Choice, dict[str, dict[str, bytes]]] = {}
-        for name in self.committee.names:
+        for name in self.nonces:  # whose faults are told even where nobody has signed
             for envelope in self.board.said(self.id, self.kinds.partials, self.authors[name]):
                 try:
                     choice, partials = self._partials(name, envelope)

@@ -426,7 +426,7 @@ ROWS: Final = (
             partial(without_a_member, fault=fault),
             ("PegInRefund",),
             {},
-            sweep=fault != "partials",
+            sweep=fault == "silence",
         )
         for fault, does in FAULTS.items()
     ),

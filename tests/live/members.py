@@ -78,8 +78,8 @@ def without_a_member(house: House, folder: Path, fault: str) -> tuple[Ledger, li
             assert not seat.store.keys(records.BUNDLE)
             assert not seat.store.keys(records.PEG_IN)
             if name != "bob":
-                assert bool(seat.party.faults) == bool(SAID[fault])
-                assert all(re.match(SAID[fault], str(one)) for one in seat.party.faults)
+                assert bool(seat.party.faults) == bool(SAID[fault]), (name, fault)
+                assert all(re.match(SAID[fault], str(one)) for one in seat.party.faults), (name, seat.party.faults)
         setup = records.load_deposit(seats["dora"].store, asked.id.hex())
         node.mine(asked.params.refund_delay)
         key = SEEDS["dora"].wallet_key()
