@@ -1,7 +1,7 @@
 """`bitvm-bridge exchange`: set deposits up between parties that do not trust each other."""
 
 import time
-from contextlib import closing, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from bitvm_bridge.exchange.party import Courier, Party, Progress
 from bitvm_bridge.exchange.roster import Participant, PartyDocument, Roster, Terms
 from bitvm_bridge.exchange.survey import Standing, survey
 from bitvm_bridge.keys import Role, SecretKey
+from bitvm_bridge.locks import alone
 from bitvm_bridge.pending import Pending
 from bitvm_bridge.protocol import Request
 from bitvm_bridge.service.client import HttpMailbox
@@ -35,6 +36,7 @@ from cli.table import Bar, Table, emit_rows
 TAKING_PART: Final = (Role.COMMITTEE, Role.OPERATOR, Role.DEPOSITOR, Role.CHALLENGER)
 SENT: Final = ("PegInDeposit", "ClaimFunding", "PegIn")
 """What takes place during a set-up."""
+DOUBLE: Final = "another process signs with this key"
 role_option = click.option(
     "--as", "role", type=click.Choice([str(role) for role in TAKING_PART]), required=True, help="Whose part."
 )
@@ -184,8 +186,9 @@ def run(
     """
     everyone = read_roster(app, roster_file)
     spec = compiled(everyone.terms.spec) if join else None
-    with app.store() as store:
+    with app.store() as store, ExitStack() as whole:
         seed = store.seed(Role(role), name)
+        whole.enter_context(_alone(app, seed.identity_key()))
         actor = KeyActor(store, Role(role), name, app.fees.policy, spec)
         graphs = partial(batch.with_graphs, workers=workers or cores())
         party = Party(store, everyone, seed.identity_key(), app.network, actor, graphs)
@@ -266,6 +269,11 @@ def inbox(app: App, files: tuple[str, ...], roster_file: str) -> None:
     emit(app, {"new": new, "known": known}, f"{new} new, {known} known")
 
 
+def _alone(app: App, key: SecretKey) -> AbstractContextManager[None]:
+    """One process of a data directory speaks with a key: nonces are in its memory, and two would void each other's."""
+    return alone(app.home / f"exchange-{key.xonly.hex()[:16]}.lock", f"exchange: {DOUBLE}; one of them is enough")
+
+
 class _Loop:
     """One party's process: what it has told of, and what it last saw."""
 
@@ -284,6 +292,8 @@ class _Loop:
                 self._tell(f"refused: {line}")
         for fault in self._party.faults:
             self._tell(f"fault: {fault}")
+        if self._party.double:
+            self._tell(f"warning: {DOUBLE}, or this data directory is an older copy: it said {self._party.double}")
         for objection in self._party.objections:
             self._tell(f"not signed: {objection}")
         progress = self._party.progress

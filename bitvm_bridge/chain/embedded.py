@@ -1,6 +1,5 @@
 """A regtest chain inside the process: Bitcoin Core's validation, a mempool with its rules, and a miner."""
 
-import fcntl
 import os
 import time
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from bitvm_bridge.chain.kernel import Kernel, parse_block
 from bitvm_bridge.chain.mempool import Change, Entry, Mempool
 from bitvm_bridge.chain.node import FALLBACK_FEE_RATE, Block, Utxo, Verdict, Waiting
 from bitvm_bridge.errors import BadInput, NodeRejected, NodeUnreachable
+from bitvm_bridge.locks import try_lock
 from bitvm_bridge.params import Network
 from bitvm_bridge.transaction import OutPoint, Transaction, hash256
 
@@ -258,12 +258,9 @@ class _Index:
 
 def _lock(path: Path) -> IO[bytes]:
     """An open file that no other process can lock meanwhile."""
-    file = path.open("wb")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise NodeUnreachable(f"the chain in {path.parent} is in use by another process") from None
+    file = try_lock(path)
+    if file is None:
+        raise NodeUnreachable(f"the chain in {path.parent} is in use by another process")
     return file
 
 

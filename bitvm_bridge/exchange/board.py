@@ -42,10 +42,15 @@ class Board:
         self._counts: Counter[bytes] = Counter()
         self._of_author: Counter[bytes] = Counter()
         self._by_kind: dict[tuple[bytes, str], dict[bytes, list[Envelope]]] = defaultdict(lambda: defaultdict(list))
-        for key in store.keys(RECORD):
-            envelope = Envelope.from_json(store.get(RECORD, key) or b"")
-            if envelope.author in roster.by_key:
-                self._file(envelope)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take in what other commands of this data directory have put into the store."""
+        for key in self._store.keys(RECORD):
+            if key not in self._known:
+                envelope = Envelope.from_json(self._store.get(RECORD, key) or b"")
+                if envelope.author in self.roster.by_key:
+                    self._file(envelope)
 
     def accept(self, envelope: Envelope) -> bool:
         """Keep an envelope; False for one that is known. Raises BadInput, and VerificationFailed naming the author."""

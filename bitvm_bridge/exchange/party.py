@@ -114,6 +114,8 @@ class Party:
         """In the order in which they were seen."""
         self.objections: dict[str, None] = {}
         """Why this member does not sign payouts that it had agreed to, a line for each."""
+        self.double = ""
+        """What another process has said with this party's key, where one has."""
         self._store, self._roster, self._identity, self._network, self._actor = store, roster, identity, network, actor
         self._hands: dict[tuple[bytes, Kinds], Hand] = {}
         self._sessions: dict[tuple[bytes, Kinds], tuple[int, Session]] = {}
@@ -137,14 +139,21 @@ class Party:
         self._say(REQUEST, request.id, body)
 
     def receive(self, envelopes: Iterable[Envelope]) -> list[str]:
-        """Take in what others said; returns why envelopes were refused."""
+        """Take in what others said; returns why envelopes were refused.
+
+        What this party says is in its store before it travels: what comes in under its name and is not there was said
+        by another process with the same key.
+        """
         refused = []
         with self._store.transaction():
             for envelope in envelopes:
                 try:
-                    self.board.accept(envelope)
+                    is_new = self.board.accept(envelope)
                 except BridgeError as error:
                     refused.append(str(error))
+                else:
+                    if is_new and envelope.author == self.me.key:
+                        self.double = self.double or f"{envelope.kind} of {envelope.session.hex()[:12]}"
         return refused
 
     def step(self) -> bool:
@@ -398,6 +407,7 @@ class Courier:
         does not answer.
         """
         refused: list[str] = []
+        self._party.board.refresh()
         for _ in range(MAX_ROUNDS):
             post = self._mailbox.since(self._cursor)
             self._cursor = post.cursor

@@ -4,6 +4,7 @@ What takes several processes at a time is in `tests/live`; here each call is a p
 """
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +13,8 @@ import pytest
 
 from bitvm_bridge.exchange.envelope import Envelope
 from bitvm_bridge.exchange.messages import MEMBER, NONCES, NoncesBody, of_kind
+from bitvm_bridge.keys import Role
+from bitvm_bridge.locks import try_lock
 from tests.cli.bridge import PLAIN, RECEIVER, Bridge
 from tests.cli.test_tables import on_terminal
 
@@ -187,3 +190,42 @@ def test_a_bar_on_a_terminal_and_lines_in_a_pipe(table: Table) -> None:
     assert "alice: deposits confirmed 0/1, instances signed" in shown
     assert "━" in shown
     assert line not in shown, "the bar says it"
+
+
+def test_two_processes_with_one_key_in_one_data_directory(table: Table) -> None:
+    """The second one is refused before it draws a nonce; when the first has ended, however it did, it may run."""
+    ask(table)
+    table.run("dora")
+    args = ("exchange", "run", "--as", "committee", *table.roster, "--dir", str(table.folder / "shared"), "--once")
+    alice = table.bridges["alice"]
+    with alice.store() as store:
+        key = store.seed(Role.COMMITTEE, "default").identity_key().xonly
+    file = try_lock(alice.datadir / "regtest" / f"exchange-{key.hex()[:16]}.lock")
+    assert file is not None
+    with file:
+        refusal = alice.refused(*args, code=1)
+        assert refusal == "exchange: another process signs with this key; one of them is enough"
+        assert not table.files(MEMBER)
+        table.run("bob")
+    alice.run(*args)
+    assert len(table.files(MEMBER)) == 2
+
+
+def test_two_processes_with_one_key_in_copies_of_a_data_directory(table: Table, tmp_path: Path) -> None:
+    ask(table)
+    for name in ("dora", "bob"):
+        table.run(name)
+    args = ("exchange", "run", "--as", "committee", *table.roster, "--dir", str(table.folder / "shared"), "--once")
+    copy = Bridge(tmp_path / "copy", *PLAIN)
+    shutil.copytree(table.bridges["bob"].datadir, copy.datadir, symlinks=True)
+    for name in ("alice", "dora"):
+        table.run(name)
+    table.bridges["dora"].mine()
+    table.run("olga")
+    table.bridges["dora"].mine()
+    assert "another process" not in table.bridges["bob"].run(*args).stderr
+    said = copy.run(*args).stderr.splitlines()
+    (warning,) = [line for line in said if "another process" in line]
+    assert warning.startswith(
+        "warning: another process signs with this key, or this data directory is an older copy: it said nonces of "
+    )

@@ -59,3 +59,32 @@ def test_progress_is_told_instance_by_instance(tmp_path: Path) -> None:
     play(players)
     assert [one.signed for one in told] == list(range(1, 9)), "two deposits, two exits, two operators"
     assert {(one.deposits, one.expected) for one in told} == {(2, 8)}
+
+
+def test_what_another_process_says_with_the_same_key_is_seen(tmp_path: Path) -> None:
+    """Two stores, one key: whoever reads what it has not said knows; what comes back of one's own means nothing."""
+    players, mailbox = cast(tmp_path), Memory(random.Random(4))
+    ask(players)
+    twin = Player.open("alice", tmp_path / "twin")
+    Courier(players["dora"].party, mailbox).run()
+    for _ in range(2):
+        Courier(players["alice"].party, mailbox).run()
+    assert players["alice"].party.double == ""
+    Courier(twin.party, mailbox).run()
+    assert twin.party.double.startswith("member of ")
+    assert all(not player.party.double for player in players.values())
+
+
+def test_what_another_command_of_the_data_directory_said_travels_too(tmp_path: Path) -> None:
+    """A depositor asks for another deposit while its process goes on."""
+    players, mailbox = cast(tmp_path), Memory(random.Random(4))
+    ask(players)
+    going_on = Courier(players["dora"].party, mailbox)
+    going_on.run()
+    again = request(receiver=b"\x02")
+    command = Player.open("dora", players["dora"].home)
+    command.ask(again)
+    assert not any(one.session == again.id for one in mailbox.envelopes)
+    going_on.run()
+    assert any(one.session == again.id for one in mailbox.envelopes)
+    assert players["dora"].party.double == ""
