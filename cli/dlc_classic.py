@@ -257,10 +257,10 @@ def cancel(app: App, contract: str, name: str) -> None:
 @click.option("--broadcast", is_flag=True, help="Send it to the node.")
 @with_app
 def reclaim(app: App, /, contract: str, name: str, **options: Any) -> None:
-    """Make DlcReclaim, which spends your coins of CONTRACT back to you.
+    """Make DlcReclaim: your coins of CONTRACT come back.
 
-    For a contract whose funding you have signed and the other party does not send: once this is in a block, nobody can
-    fund it any more.
+    For a contract whose funding you have signed and the other party does not send: once your coins are spent in a
+    block, nobody can fund it any more.
     """
     sending = Sending(options["broadcast"], options["dry_run"], options["out"], None)
     with app.store() as store, app.node() as node:

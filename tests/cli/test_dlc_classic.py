@@ -729,6 +729,18 @@ def test_other_offers_that_are_not_made(seated: Table, tmp_path: Path) -> None:
     refused(*nowhere, "dlc", "classic", "offer", seated.contract(), code=3)
 
 
+def test_a_key_in_another_wallet_is_refused(table: Table) -> None:
+    """What signs here signs unasked, thousands of times."""
+    table.weather()
+    table.alice.run("dlc", "party", "keygen", "--name", "cold", "--external", KEY.xonly.hex())
+    table.alice.run(
+        "node", "mine", "1", "--to", table.alice.data("dlc", "party", "address", "--name", "cold")["address"]
+    )
+    table.alice.mine(100)
+    offer = ("dlc", "classic", "offer", table.contract(), "--name", "cold")
+    assert "another wallet holds this one" in table.alice.refused(*offer, code=2)
+
+
 def announce_carelessly(table: Table, event_id: str) -> None:
     """An oracle that uses its nonce for every event."""
     made = oracle.announce(KEY, nonces(1), 2_208_988_800, EnumEvent(("sun", "rain")), event_id, Hashing.TAGGED)
