@@ -109,7 +109,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         "did not sign for it",
     ),
     "a result too large to sign in one transaction": (
-        lambda: graph_of(contract(program="hash-chain:24:1")),
+        lambda: graph_of(contract(program="hash-chain:18:1")),
         "program.*10,000 vB",
     ),
 }
@@ -363,4 +363,5 @@ def test_dust_is_not_paid_and_nothing_is_lost() -> None:
 def test_the_default_program_is_one_that_fits() -> None:
     assert len(parse_program("hash-chain").values) == 8
     graph_of(contract(program="hash-chain"))
+    graph_of(contract(program="hash-chain:17:1"))
     assert isinstance(terms(), Terms)
