@@ -67,12 +67,21 @@ def wallet_key(store: Store, role: Role, name: str) -> WalletKey:
     return store.seed(role, name).wallet_key() if raw is None else _external(raw)
 
 
-def signing_key(store: Store, role: Role, name: str) -> SecretKey:
-    """The same for what signs unasked. Raises BadInput for a key that another wallet holds, too."""
+def signing_key(store: Store, role: Role, name: str, instead: str = "") -> SecretKey:
+    """The same for what signs unasked. Raises BadInput for another wallet's key, and says what to do `instead`."""
     key = wallet_key(store, role, name)
     if isinstance(key, ExternalKey):
-        raise BadInput(f"{role} name", name, "one whose key is in this data directory; another wallet holds this one")
+        where = "one whose key is in this data directory; another wallet holds this one"
+        raise BadInput(f"{role} name", name, f"{where}: {instead}" if instead else where)
     return key
+
+
+def speaker(store: Store, role: Role, name: str) -> Seed:
+    """The seed whose identity key speaks in an exchange. Raises BadInput where there is none."""
+    if name not in store.seed_names(role) and store.get(EXTERNAL, _id(role, name)) is not None:
+        where = "one with a seed in this data directory; another wallet holds this one and signs no documents"
+        raise BadInput(f"{role} name", name, f"{where}: `{role.group} keygen --name OTHER` makes one that does")
+    return store.seed(role, name)
 
 
 def names(store: Store, role: Role) -> list[str]:

@@ -90,7 +90,7 @@ def sign(app: App, file: str, name: str, psbt_out: str) -> None:
     """
     payout = role.joined(read_psbts(file))
     with app.store() as store:
-        payout = payout.sign(keyring.signing_key(store, Role.COUNCIL, name))
+        payout = payout.sign(keyring.signing_key(store, Role.COUNCIL, name, "let it sign the file"))
     _write(app, payout, psbt_out)
 
 

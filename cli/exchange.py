@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from bitvm_bridge import batch, rebroadcast
+from bitvm_bridge import batch, keyring, rebroadcast
 from bitvm_bridge.documents import decode, encode, from_hex
 from bitvm_bridge.errors import BadInput, BridgeError, VerificationFailed
 from bitvm_bridge.exchange.actors import KeyActor
@@ -71,7 +71,7 @@ def identity(app: App, label: str, role: str, name: str) -> None:
     It holds the key that signs what you say; that key owns no coins.
     """
     with app.store() as store:
-        key = store.seed(Role(role), name).identity_key().xonly
+        key = keyring.speaker(store, Role(role), name).identity_key().xonly
     click.echo(encode(Participant(label, Role(role), key).document()).decode().rstrip())
 
 
@@ -122,7 +122,7 @@ def request(
         agreed.peg_in if peg_in is None else peg_in, agreed.exits if exits is None else exits
     )
     with app.store() as store:
-        seed = store.seed(Role.DEPOSITOR, name)
+        seed = keyring.speaker(store, Role.DEPOSITOR, name)
         key = seed.wallet_key()
         asked = Request(params, key.xonly, from_hex("--receiver", receiver))
         known = [one.name for one in everyone.of(Role.OPERATOR)]
@@ -187,7 +187,7 @@ def run(
     everyone = read_roster(app, roster_file)
     spec = compiled(everyone.terms.spec) if join else None
     with app.store() as store, ExitStack() as whole:
-        seed = store.seed(Role(role), name)
+        seed = keyring.speaker(store, Role(role), name)
         whole.enter_context(_alone(app, seed.identity_key()))
         actor = KeyActor(store, Role(role), name, app.fees.policy, spec)
         graphs = partial(batch.with_graphs, workers=workers or cores())

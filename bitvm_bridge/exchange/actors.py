@@ -65,13 +65,20 @@ class KeyActor(Actor):
         return True
 
     def join(self, setup: DepositSetup, exit_number: int) -> tuple[InstanceSetup, bytes] | None:
-        """An instance of an exit with its claim coin, made once."""
+        """An instance of an exit with its claim coin, made once, here or by hand.
+
+        Raises BadInput where it is to be made by hand, since another wallet holds the key.
+        """
         if self.spec is None:
             return None
-        seed = self.store.seed(self.role, self.name)
-        key = keyring.signing_key(self.store, self.role, self.name)
-        owner = bind(setup, key.xonly, self.spec, exit_number)
+        owner = bind(setup, keyring.wallet_key(self.store, self.role, self.name).xonly, self.spec, exit_number)
         if self.store.get(records.CHALLENGE, owner) is None:
+            seed = self.store.seed(self.role, self.name)
+            deposit = setup.request.id.hex()[:12]
+            by_hand = (
+                f"`operator join {deposit} --exit {exit_number}` and `operator sign-challenge` write what it signs"
+            )
+            key = keyring.signing_key(self.store, self.role, self.name, f"{by_hand}; then this goes on")
             wallet = self._wallet(owner, "ClaimFunding")
             secret = seed.winternitz_seed()
             prepared, instance = operator.claim_funding(wallet, setup, self.spec, secret, exit_number)

@@ -30,6 +30,7 @@ REPEATED: Final = ("near", "late", "waits", "doubtful", "alarm", "source")
 """Events that are told once a block, however often it is looked at."""
 NEAR: Final = 12
 """blocks before a deadline from which on it is spoken of."""
+BY_HAND: Final = "`status` says what is due, and the command for it writes what that wallet signs"
 CONFIRMATIONS: Final = {Network.REGTEST: 1, Network.SIGNET: 6}
 """of a PegOut, before an operator bets its bond on it."""
 
@@ -73,7 +74,7 @@ class Watcher:
         self._height = -1
         self._key = b""
         if settings.role is not Role.COMMITTEE:
-            self._key = keyring.signing_key(store, settings.role, settings.name).xonly
+            self._key = keyring.signing_key(store, settings.role, settings.name, BY_HAND).xonly
 
     def look(self, node: Node) -> Look:
         """Read the chain to its tip and do what is due.

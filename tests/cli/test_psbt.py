@@ -138,6 +138,23 @@ def watching(keyed: Bridge, copy: Copy) -> Bridge:
 DEPOSIT = ("depositor", "deposit", "--receiver", RECEIVER, "--name", "cold")
 
 
+def test_what_signs_unasked_says_what_to_do_instead(watching: Bridge, tmp_path: Path) -> None:
+    for role in ("operator", "challenger"):
+        watching.run(role, "keygen", "--name", "cold", "--external", KEY)
+        refusal = watching.refused("watch", "--as", role, "--name", "cold", "--once", code=2)
+        assert refusal == (
+            f"{role} name: 'cold' is not one whose key is in this data directory; another wallet holds this one: "
+            "`status` says what is due, and the command for it writes what that wallet signs"
+        )
+    (tmp_path / "requests").touch()
+    args = ("operator", "peg-outs", "--source", str(tmp_path / "requests"), "--name", "cold", "--once")
+    assert watching.refused(*args, code=2).endswith("else pay each with `peg-out`")
+    for role in ("depositor", "challenger"):
+        refusal = watching.refused("exchange", "identity", "cold", "--as", role, "--name", "cold", code=2)
+        assert refusal.endswith(f"signs no documents: `{role} keygen --name OTHER` makes one that does")
+    watching.run("exchange", "identity", "cold", "--as", "operator", "--name", "cold")
+
+
 def test_an_external_key_is_seen_and_never_signs(watching: Bridge) -> None:
     shown = watching.run("depositor", "address", "--name", "cold")
     assert shown.stderr == f"depositor 'cold', public key {KEY}, in another wallet\n"
@@ -207,9 +224,3 @@ def test_a_psbt_of_nothing_that_waits(watching: Bridge, tmp_path: Path) -> None:
 def test_a_key_that_is_here_needs_no_psbt(watching: Bridge) -> None:
     refusal = watching.refused("depositor", "deposit", "--receiver", RECEIVER, "--psbt-out", "-", code=2)
     assert refusal.startswith("--psbt-out: '-' is not used here")
-
-
-def test_what_signs_unasked_needs_a_key_that_is_here(watching: Bridge) -> None:
-    watching.run("challenger", "keygen", "--name", "cold", "--external", KEY)
-    refusal = watching.run("watch", "--as", "challenger", "--name", "cold", "--once", code=2)
-    assert "another wallet holds this one" in refusal.stderr

@@ -10,12 +10,14 @@ import pytest
 from bitvm_bridge import keyring, records
 from bitvm_bridge.chain.embedded import EmbeddedNode
 from bitvm_bridge.chain.node import Node
-from bitvm_bridge.errors import BridgeError, NodeUnreachable, VerificationFailed
+from bitvm_bridge.errors import BadInput, BridgeError, NodeUnreachable, VerificationFailed
 from bitvm_bridge.exchange.actors import KeyActor
 from bitvm_bridge.exchange.mailbox import Folder
+from bitvm_bridge.exchange.messages import OFFER
 from bitvm_bridge.exchange.party import Courier, Party
 from bitvm_bridge.exchange.survey import survey
 from bitvm_bridge.fees import FeePolicy
+from bitvm_bridge.keys import Role
 from bitvm_bridge.params import Network, Params
 from bitvm_bridge.program import parse_program
 from bitvm_bridge.protocol import wallet_script
@@ -153,6 +155,33 @@ def test_a_node_that_does_not_answer_is_nobodys_fault(
     assert not seats["olga"].party.faults
     go_on(seats, embedded)
     assert all(seat.party.progress.is_done for seat in seats.values())
+
+
+def test_an_operator_whose_key_another_wallet_holds_joins_by_hand(
+    seats: dict[str, Seat], embedded: EmbeddedNode
+) -> None:
+    """Its process says which commands are missing, and offers what they have made."""
+    olga, key = seats["olga"], SEEDS["olga"].wallet_key()
+    keyring.add_external(olga.store, Role.OPERATOR, "cold", keyring.parse_external(key.xonly.hex()))
+    olga.actor.name = "cold"
+    seats["dora"].party.ask(ASKED[0], ["olga"], SEEDS["dora"].wallet_key())
+    for name in ("dora", "alice", "bob", "carol", "dora"):
+        seats[name].courier.run()
+    embedded.mine(1)
+    deposit = ASKED[0].id.hex()[:12]
+    with pytest.raises(BadInput, match=f"another wallet holds this one: `operator join {deposit} --exit 0` and "):
+        olga.courier.run()
+    assert not list(olga.party.board.sessions(OFFER))
+
+    setup, spec = records.load_deposit(olga.store, deposit), parse_program(PROGRAM)
+    secret = olga.store.seed(Role.OPERATOR, "cold").winternitz_seed()
+    prepared, instance = operator.claim_funding(wallet_of("olga", embedded), setup, spec, secret)
+    prepared.send(embedded)
+    records.save_instance(olga.store, instance)
+    olga.store.put(records.CHALLENGE, instance.id, operator.sign_challenge(instance, key))
+    go_on(seats, embedded)
+    assert all(seat.party.progress.is_done for seat in seats.values())
+    assert records.load_bundle(olga.store, instance.id.hex()).setup == instance
 
 
 def test_what_each_deposit_waits_for(seats: dict[str, Seat], embedded: EmbeddedNode) -> None:
