@@ -9,7 +9,6 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from bitvm_bridge import secp
 from bitvm_bridge.chain.node import Node
 from bitvm_bridge.dlc import notary, oracle_documents
 from bitvm_bridge.dlc.contract import book, moves
@@ -17,7 +16,7 @@ from bitvm_bridge.dlc.contract import closing as closings
 from bitvm_bridge.dlc.contract.book import Held
 from bitvm_bridge.dlc.contract.contract import Contract
 from bitvm_bridge.dlc.contract.description import read_description
-from bitvm_bridge.dlc.contract.desk import Desk, find_held, transfer_of
+from bitvm_bridge.dlc.contract.desk import Desk, transfer_of
 from bitvm_bridge.dlc.contract.rounds import Closer, Rounds, Signing, closing_of
 from bitvm_bridge.dlc.contract.signing import Bundle
 from bitvm_bridge.dlc.contract.standing import Standing, stand
@@ -40,7 +39,6 @@ from cli.sending import Sending, finish, sending_options, take_sending
 from cli.table import Table, emit_rows, working
 
 F = TypeVar("F", bound=Callable[..., Any])
-ROLES: Final = {Party.OFFERER: Role.PARTY, Party.ACCEPTER: Role.PARTY, Party.ORACLE: Role.ORACLE}
 folder_option = click.option(
     "--dir",
     "folder",
@@ -167,12 +165,10 @@ def sign(
     its stake. Start it again at any time: nonces that were lost are drawn anew. A transfer is signed so, too, by all of
     both contracts.
     """
-    mailbox, key = Folder(folder), name or DEFAULT_NAME
-    known = (
-        None if secret is None else SecretKey(from_hex("--secret", read_file(secret, "secret").decode().strip(), 32))
-    )
+    mailbox = Folder(folder)
+    known = None if secret is None else _read_secret(secret)
     with app.store() as store, app.node() as node:
-        desk = _desk(app, store, node, Role(role), key)
+        desk = _desk(app, store, node, Role(role), name or DEFAULT_NAME)
         rounds = _rounds(desk, mailbox, contract, price, known)
         done = _until_done(rounds, once, poll)
     document = {"contract": rounds.talk_id.hex(), "done": done, "waits_for": rounds.progress.waits_for}
@@ -182,19 +178,15 @@ def sign(
 def _read_secret(path: str) -> SecretKey:
     """From a file, in hex; it is never on the command line."""
     try:
-        raw = bytes.fromhex(read_file(path, "secret").decode().strip())
-    except ValueError:
+        return SecretKey(bytes.fromhex(read_file(path, "secret").decode().strip()))
+    except (ValueError, BadInput):
         raise BadInput("--secret", path, "a file with 32 bytes in hex") from None
-    if not secp.is_secret_key(raw):
-        raise BadInput("--secret", path, "a file with 32 bytes in hex")
-    return SecretKey(raw)
 
 
 def _rounds(desk: Desk, mailbox: Folder, prefix: str, price: int | None, secret: SecretKey | None) -> Rounds:
-    parties = {one for one, other in ROLES.items() if other is desk.role}
-    own = [one for one in book.everything(desk.store) if one.name == desk.name and one.party in parties]
+    own = [one for one in book.everything(desk.store) if (one.role, one.name) == (desk.role, desk.name)]
     if any(one.session.hex().startswith(prefix.lower()) for one in own):
-        return Signing(desk, book.find(desk.store, prefix, desk.name, parties), mailbox, secret)
+        return Signing(desk, book.find(desk.store, prefix, desk.role, desk.name), mailbox, secret)
     talk = _listen(desk.store, mailbox, prefix)
     if talk.transfer is None:
         raise BadInput("contract", prefix, f"one of {desk.name!r}, or a transfer of a position in one")
@@ -345,7 +337,7 @@ def secret(app: App, contract: str, folder: Path, name: str, out: str) -> None:
     with app.store() as store, app.node() as node:
         talk = _listen(store, mailbox, contract)
         desk = _desk(app, store, node, Role.PARTY, name)
-        held = find_held(store, talk.session, name) or desk.held_in_old(transfer_of(talk))
+        held = book.known(store, talk.session, Role.PARTY, name) or desk.held_in_old(transfer_of(talk))
         rounds = Rounds(desk, held, mailbox)
         closing = closing_of(rounds, transfer_of(talk), talk.agreement(b""))
         closer = Closer(desk, held, mailbox, closing, takes_part=False)
@@ -615,7 +607,7 @@ def _desk(app: App, store: Store, node: Node, role: Role, name: str) -> Desk:
 
 
 def _find(store: Store, prefix: str, role: Role, name: str | None) -> Held:
-    return book.find(store, prefix, name or "default", {one for one, other in ROLES.items() if other is role})
+    return book.find(store, prefix, role, name or DEFAULT_NAME)
 
 
 def _any_of(store: Store, prefix: str) -> Held:

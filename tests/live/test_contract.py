@@ -242,6 +242,7 @@ def test_a_position_changes_hands(table: Table) -> None:
     assert carol.data("dlc", "show", new)["state"] == "settled"
 
 
+@pytest.mark.sweep
 def test_two_positions_are_swapped_with_one_secret(table: Table) -> None:
     """Alice and carol each bet with bob, and change places. Carol takes hers first: that tells alice the secret."""
     shared, price = ("--dir", str(table.shared)), str(COLLATERAL)

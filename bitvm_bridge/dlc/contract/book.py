@@ -1,6 +1,5 @@
 """The contracts of a data directory: whose each is, what its key comes from, and its bundle once all have signed."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +9,7 @@ from bitvm_bridge.dlc.contract.contract import Contract, ContractDocument
 from bitvm_bridge.dlc.contract.signing import Bundle, ContractGraphs
 from bitvm_bridge.documents import Document, decode, encode, from_hex
 from bitvm_bridge.errors import BadInput, BridgeError
+from bitvm_bridge.keys import Role
 from bitvm_bridge.protocol import Party
 from bitvm_bridge.records import MIN_PREFIX
 from bitvm_bridge.store import Store
@@ -17,6 +17,7 @@ from bitvm_bridge.store import Store
 KIND: Final = "staked contract"
 BUNDLE: Final = "staked bundle"
 SHARE: Final = "share of OracleSign"
+SESSION_SIZE: Final = 32
 
 
 class HeldDocument(Document, frozen=True):
@@ -44,9 +45,14 @@ class Held:
     salt: bytes
 
     @property
+    def role(self) -> Role:
+        """Whose key of that name it is."""
+        return Role.ORACLE if self.party is Party.ORACLE else Role.PARTY
+
+    @property
     def key(self) -> bytes:
         """Where the store has it: several of the three may share a store."""
-        return self.session + self.name.encode()
+        return self.session + f"{self.role}/{self.name}".encode()
 
     def __str__(self) -> str:
         return f"contract {self.session.hex()[:12]}"
@@ -65,15 +71,22 @@ def everything(store: Store) -> list[Held]:
     return [_read(key, raw) for key, raw in store.items(KIND)]
 
 
-def find(store: Store, prefix: str, name: str, parties: Collection[Party]) -> Held:
-    """The one contract that a name is one of these parties of, and whose offer's id begins so. Raises BadInput."""
-    own = [held for held in everything(store) if held.name == name and held.party in parties]
+def find(store: Store, prefix: str, role: Role, name: str) -> Held:
+    """The one contract that a key has a part in, and whose offer's id begins so. Raises BadInput."""
+    own = [held for held in everything(store) if (held.role, held.name) == (role, name)]
     matches = [held for held in own if held.session.hex().startswith(prefix.lower())]
     if len(prefix) < MIN_PREFIX or len(matches) != 1:
         listed = ", ".join(held.session.hex()[:12] for held in own) or "none yet"
         expected = f"the first {MIN_PREFIX} or more digits of one contract of {name!r} (known: {listed})"
         raise BadInput("contract", prefix, expected)
     return matches[0]
+
+
+def known(store: Store, session: bytes, role: Role, name: str) -> Held | None:
+    """A contract of a key by the whole id of its offer."""
+    return next(
+        (each for each in everything(store) if (each.session, each.role, each.name) == (session, role, name)), None
+    )
 
 
 def save_bundle(store: Store, held: Held, bundle: Bundle) -> None:
@@ -99,5 +112,4 @@ def is_signed(store: Store, held: Held) -> bool:
 
 def _read(key: bytes, raw: bytes) -> Held:
     document = decode(raw, HeldDocument, KIND)
-    session = key[: len(key) - len(document.name.encode())]
-    return Held(session, document.name, Party(document.party), from_hex("salt", document.salt, 32))
+    return Held(key[:SESSION_SIZE], document.name, Party(document.party), from_hex("salt", document.salt, 32))

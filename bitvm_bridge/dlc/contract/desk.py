@@ -176,7 +176,7 @@ class Desk:
 
     def held_in_old(self, transfer: TransferBody) -> Held:
         """Its part in the contract that a transfer ends. Raises BadInput where it has none."""
-        old = find_held(self.store, bytes.fromhex(transfer.old), self.name)
+        old = book.known(self.store, bytes.fromhex(transfer.old), self.role, self.name)
         if old is None:
             raise BadInput("contract", transfer.old, f"one that {self.name!r} has a part in")
         return old
@@ -281,12 +281,10 @@ class Desk:
         return envelope
 
     def _known(self, session: bytes, party: Party) -> Held | None:
-        for held in book.everything(self.store):
-            if (held.session, held.name) == (session, self.name):
-                if held.party is not party:
-                    raise BridgeError(f"{held}: {self.name!r} is its {held.party}")
-                return held
-        return None
+        held = book.known(self.store, session, self.role, self.name)
+        if held is not None and held.party is not party:
+            raise BridgeError(f"{held}: {self.name!r} is its {held.party}")
+        return held
 
     def _mine(self, talk: Talk, kind: str) -> Envelope:
         return talk.said(talk.session, kind, self.identity.xonly)[0]
@@ -318,11 +316,6 @@ def check_terms(old: Contract, new: Agreement) -> None:
     """Raises VerificationFailed where a contract that changes hands is about something else afterwards."""
     if replace(new.terms, salt=old.terms.salt) != old.terms:
         raise VerificationFailed("transfer: the new contract has other terms than the old one")
-
-
-def find_held(store: Store, session: bytes, name: str) -> Held | None:
-    """A contract of a name by the whole id of its offer."""
-    return next((each for each in book.everything(store) if (each.session, each.name) == (session, name)), None)
 
 
 def _old_contract(store: Store, transfer: TransferBody) -> Contract:

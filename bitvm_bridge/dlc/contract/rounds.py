@@ -11,7 +11,7 @@ from bitvm_bridge.dlc.contract import closing as closings
 from bitvm_bridge.dlc.contract.book import SHARE, Held
 from bitvm_bridge.dlc.contract.closing import Closing
 from bitvm_bridge.dlc.contract.contract import Agreement, Contract, Side
-from bitvm_bridge.dlc.contract.desk import Desk, find_held
+from bitvm_bridge.dlc.contract.desk import Desk
 from bitvm_bridge.dlc.contract.signing import Bundle, ContractGraphs, ContractScheme
 from bitvm_bridge.dlc.contract.talk import FUNDING, SIGNING, FundingBody, Talk, TransferBody
 from bitvm_bridge.documents import from_hex
@@ -208,7 +208,7 @@ class Signing(Rounds):
         if transfer is None:
             raise RuntimeError(f"{self.held}: it reopens what nobody named")
         if self._part is None:
-            old = find_held(self.desk.store, bytes.fromhex(transfer.old), self.desk.name)
+            old = book.known(self.desk.store, bytes.fromhex(transfer.old), self.desk.role, self.desk.name)
             self._part = Part(self, old, closing_of(self, transfer, agreement))
         yield from self._part.step()
 
