@@ -34,16 +34,17 @@ ENDINGS: Final = ("taken", "disproved", "timed-out", "forfeited", "refunded", "r
 
 
 def name_of(graphs: Sequence[Graph], tx: Transaction) -> str:
-    """What a transaction is to the first of these graphs that it touches; empty where it touches none."""
+    """What a transaction is in the graph that it touches most; empty where it touches none."""
     spends = {txin.outpoint for txin in tx.inputs}
+    best: list[str] = []
+    name = ""
     for graph in graphs:
         if is_peg_out(graph, tx):
             return "PegOut"
         touched = [one.name for one in graph.sources.values() if one.outpoint in spends and one.output != ANCHOR]
-        if touched:
-            name = identify(graph, tx)
-            return f"a spend of {', '.join(touched)}" if name == OTHER else name
-    return ""
+        if len(touched) > len(best):
+            best, name = touched, identify(graph, tx)
+    return f"a spend of {', '.join(best)}" if name == OTHER else name
 
 
 @dataclass(frozen=True)
