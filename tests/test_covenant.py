@@ -18,6 +18,7 @@ from scripts_tapleaf.covenant import (
     council_witness,
     csv_sequence,
     envelope,
+    outside,
     read_envelope,
     signed,
     signed_after,
@@ -312,3 +313,23 @@ def test_too_few_signatures_are_refused() -> None:
 def test_a_stranger_to_the_council_is_refused() -> None:
     with pytest.raises(ScriptError, match=f"a signature under {KEY.hex()}, which is not in the council"):
         council_witness(KEYS, {KEY: signature(KEY), KEYS[0]: signature(KEYS[0])}, 1)
+
+
+def test_outside() -> None:
+    assert disassemble(outside(5, 9, 1)) == "OP_5 OP_9 OP_WITHIN OP_NOT"
+    assert disassemble(outside(0, 1 << 29, 3)) == "OP_0 00000020 OP_WITHIN OP_NOT OP_NIP OP_NIP"
+    assert len(outside(0, 1 << 29, 6)) == 13
+
+
+@pytest.mark.parametrize(("first", "end"), [(0, 1), (5, 9), (0, 1 << 29), ((1 << 29) - 1, 1 << 29)])
+def test_core_finds_what_is_outside(first: int, end: int) -> None:
+    """A range begins with its first number and ends before its last."""
+    for number in {0, first - 1, first, end - 1, end, (1 << 29) - 1, 1 << 29} - {-1}:
+        limbs = [op.encode_num(value) for value in (7, 0, number)]
+        assert spend_leaf(outside(first, end, 3), limbs) is not (first <= number < end), number
+
+
+@pytest.mark.parametrize(("first", "end", "limbs"), [(1, 1, 1), (2, 1, 1), (-1, 5, 1), (0, 1 << 31, 1), (0, 5, 0)])
+def test_ranges_that_are_none(first: int, end: int, limbs: int) -> None:
+    with pytest.raises(ScriptError, match="outside"):
+        outside(first, end, limbs)
