@@ -9,17 +9,22 @@ import os
 import re
 import signal
 import sqlite3
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
+
+from bitvm_bridge.keys import Role
 
 DIE_AT: Final = "BRIDGE_TEST_DIE_AT"
 WRITES: Final = "BRIDGE_TEST_WRITES"
 _WRITE: Final = re.compile(r"(?:INSERT(?: OR \w+)? INTO|UPDATE|DELETE FROM) (\w+)")
 EMPTY_BLOCK: Final = "records/watch block"
 """What a watcher writes for a block that has nothing of its instances: a hundred times before it comes to one."""
+SIGNING: Final = ("records/envelope nonces", "records/envelope confirm-nonces", "nonces")
+"""What a member writes before a signature: it must get past all of that in one life."""
 ENOUGH: Final = 3
-"""Deaths at such writes, after which they do not count."""
+"""Deaths at each of these, after which they do not count."""
 Side = Literal["before", "after"]
 
 
@@ -48,12 +53,17 @@ class Mortal(sqlite3.Connection):
         self._may_die("after")
         return done
 
+    @property
+    def _what(self) -> str:
+        return "+".join(dict.fromkeys(self.written))
+
     def _is_old(self) -> bool:
-        """Is this an empty block, after earlier lives have died at some of those?"""
+        """Is this one at which earlier lives have died often enough?"""
         path = Path(os.environ.get(WRITES, os.devnull))
-        if set(self.written) != {EMPTY_BLOCK} or not path.exists():
+        often = {EMPTY_BLOCK, *(SIGNING if Role.COMMITTEE in sys.argv else ())}
+        if not often.issuperset(self.written) or not path.exists():
             return False
-        return sum(line == f"{Mortal.side} {EMPTY_BLOCK}" for line in path.read_text().splitlines()) >= ENOUGH
+        return path.read_text().splitlines().count(f"{Mortal.side} {self._what}") >= ENOUGH
 
     def _may_die(self, side: Side) -> None:
         is_last = Mortal.side == side and (Mortal.moment in self.written or Mortal.moment == str(Mortal.commits))
@@ -65,7 +75,7 @@ class Mortal(sqlite3.Connection):
     def _note(self, fate: str) -> None:
         if path := os.environ.get(WRITES):
             with Path(path).open("a") as stream:
-                stream.write(f"{fate} {'+'.join(dict.fromkeys(self.written)) or 'nothing'}\n")
+                stream.write(f"{fate} {self._what}\n")
 
 
 def _kind(parameters: Any) -> str:

@@ -141,6 +141,15 @@ def asserts_late(play: Play) -> None:
     play.go_on(CHALLENGER)
 
 
+def asserts_at_the_last_moment(play: Play) -> None:
+    """Its Assert is in the block in which AssertTimeout could have been."""
+    height = play.kick_off()
+    play.go_on(CHALLENGER, blocks=1)
+    play.mine_to(height + PARAMS.timeout_csv - 1)
+    play.by_hand(OPERATOR, "operator", "assert", play.instance, "--lie", "link_1")
+    play.go_on(CHALLENGER)
+
+
 def pays_too_little(play: Play) -> None:
     play.pay(TOO_LITTLE)
     play.kick_off()
@@ -319,6 +328,17 @@ ROWS: Final = (
         burned=BURN,
         left=DEPOSIT + DUST_OUTPUT,
         refused=(REFUSED_SPENT,),
+    ),
+    Row(
+        "last moment",
+        "operator",
+        "claims without having paid, and asserts a wrong link_1 in the first block that could have AssertTimeout",
+        played(asserts_at_the_last_moment),
+        ("KickOff", "Challenge", "Assert", "Disprove"),
+        slashed(asserted=1),
+        burned=BURN,
+        left=DEPOSIT,
+        sweep=True,
     ),
     Row(
         "too little",

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import count, repeat
+from itertools import chain, repeat
 from pathlib import Path
 
 from tests.live.dying import DIE_AT, WRITES
@@ -23,14 +23,9 @@ def at(*moments: str) -> Plan:
     return iter(moments)
 
 
-def always(moment: str) -> Plan:
-    """The same in every life: `after 1` lets each life write once, `before 2` lets it act on that, too."""
-    return repeat(moment)
-
-
-def rising(side: str) -> Plan:
-    """Each life gets a write further than the one before, for what a process must do in one life."""
-    return (f"{side} {number}" for number in count(1))
+def always(side: str) -> Plan:
+    """At every write: each life after its first one, or, when it has acted on that, before its second."""
+    return repeat("after 1") if side == "after" else chain(("before 1",), repeat("before 2"))
 
 
 @dataclass
