@@ -187,10 +187,19 @@ class Signing(Rounds):
         if not _was_made(desk.node, agreement.funding.outpoint(0)):
             self._send_funding(agreement)
         elif _was_made(desk.node, staked):
+            self._check_stake(bundle)
             self.progress.waits_for, self.progress.is_done = "", True
         else:
             self.progress.waits_for = "the oracle's stake to confirm"
             self._send_stake(agreement)
+
+    def _check_stake(self, bundle: Bundle) -> None:
+        """Raises VerificationFailed where the stake is less than was said: nothing can settle then, but `dlc close`."""
+        for index in range(len(bundle.contract.bundles)):
+            source = bundle.graphs.whole.source(f"OracleStake.stake_{index}")
+            found = self.desk.node.output(source.outpoint)
+            if found is not None and found.output != source.output:
+                raise VerificationFailed(f"{source.name}: {source.outpoint} is not the output that the oracle promised")
 
     def _send_stake(self, agreement: Agreement) -> None:
         """The oracle stakes on what is locked, and not on what was closed meanwhile."""
