@@ -11,6 +11,7 @@ the secret. Two contracts that change hands under one point change hands both or
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 from bitvm_bridge import secp, taproot
 from bitvm_bridge.chain.kernel import verify_input
@@ -27,7 +28,7 @@ from bitvm_bridge.taproot import SigHash
 from bitvm_bridge.transaction import SEQUENCE_RBF, Transaction, TxIn, TxOut
 from bitvm_bridge.wallet import Funded, Prepared, Wallet
 
-COLLATERAL = "Close.collateral"
+COLLATERAL: Final = "Close.collateral"
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,11 @@ class Closing:
     @cached_property
     def entries(self) -> list[GraphInput]:
         """The contract's inputs of it, in order."""
-        whole = self.graphs.whole
-        found = [GraphInput("collateral", whole.source("Funding.collateral"), "pair", Party.PAIR, SigHash.DEFAULT)]
+        source, mode = self.graphs.whole.source, SigHash.DEFAULT
+        found = [GraphInput("collateral", source("Funding.collateral"), "pair", Party.PAIR, mode)]
         if self.with_stake:
             found += [
-                GraphInput(f"stake_{index}", whole.source(f"OracleStake.stake_{index}"), "timeout", Party.TRIO, _ALL)
+                GraphInput(f"stake_{index}", source(f"OracleStake.stake_{index}"), "timeout", Party.TRIO, mode)
                 for index in range(len(self.graphs.contract.bundles))
             ]
         return found
@@ -114,9 +115,6 @@ class Closing:
         if task.point is None or tx.txid != self.tx.txid or not tx.inputs[0].witness:
             raise VerificationFailed(f"{tx.txid_hex}: nothing in it tells a secret")
         return adaptor.extract(task.lock, signatures[COLLATERAL], tx.inputs[0].witness[0])
-
-
-_ALL = SigHash.DEFAULT
 
 
 def inputs_of(graphs: ContractGraphs, with_stake: bool) -> tuple[Coin, ...]:

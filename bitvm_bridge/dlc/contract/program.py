@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from bitvm_bridge.errors import BadInput
 from bitvm_bridge.program import Chunk, Program, Run
@@ -9,7 +10,7 @@ from bitvm_bridge.program.base import DIGEST_BITS
 from scripts_tapleaf import winternitz
 from scripts_tapleaf.covenant import outside
 
-OUTCOME: str = "outcome"
+OUTCOME: Final = "outcome"
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,10 @@ class OutcomeCheck(Chunk):
 class Judged(Program):
     """Another program, and the outcome that its result must mean: the lowest 29 bits in [`first`, `end`)."""
 
+    name = "judged"
+
     def __init__(self, program: Program, first: int, end: int) -> None:
         self.inner = program
-        self.name = program.name  # type: ignore[misc]
         self.values = program.values
         self.raw_count = program.raw_count
         self.first, self.end = first, end

@@ -99,9 +99,19 @@ class OracleSign(Template):
     anchor = Anchor()
 
 
-def _accepter_payout(case: Case) -> int:
-    terms = case.contract.terms
-    return terms.contract.total_collateral - terms.outcomes[case.outcome].payout
+def _payouts() -> tuple[Pay, Pay]:
+    """What an outcome pays the offerer and the accepter; what would be dust goes to the oracle."""
+
+    def offerer(case: Case) -> int:
+        return case.contract.terms.outcomes[case.outcome].payout
+
+    def accepter(case: Case) -> int:
+        return case.contract.terms.contract.total_collateral - offerer(case)
+
+    return (
+        Pay(to=lambda case: case.contract.agreement.offerer.payout, amount=offerer, unless_dust=True),
+        Pay(to=lambda case: case.contract.agreement.accepter.payout, amount=accepter, unless_dust=True),
+    )
 
 
 class Settle(Template):
@@ -115,16 +125,7 @@ class Settle(Template):
     collateral = Spend(Funding.collateral, leaf="pair", signer=Party.PAIR, locked=True)
     bond = Spend(OracleSign.bond, leaf="settle", signer=Party.TRIO)
     disprove = Spend(OracleSign.disprove, leaf="settle", signer=Party.TRIO)
-    offerer = Pay(
-        to=lambda case: case.contract.agreement.offerer.payout,
-        amount=lambda case: case.contract.terms.outcomes[case.outcome].payout,
-        unless_dust=True,
-    )
-    accepter = Pay(
-        to=lambda case: case.contract.agreement.accepter.payout,
-        amount=_accepter_payout,
-        unless_dust=True,
-    )
+    offerer, accepter = _payouts()
     oracle = Pay(to=lambda case: case.contract.oracle.payout, amount=REST)
     anchor = Anchor()
 
@@ -149,16 +150,7 @@ class LateSettle(Template):
     after = OracleSign
     collateral = Spend(Funding.collateral, leaf="pair", signer=Party.PAIR, locked=True)
     disprove = Spend(OracleSign.disprove, leaf="settle", signer=Party.TRIO)
-    offerer = Pay(
-        to=lambda case: case.contract.agreement.offerer.payout,
-        amount=lambda case: case.contract.terms.outcomes[case.outcome].payout,
-        unless_dust=True,
-    )
-    accepter = Pay(
-        to=lambda case: case.contract.agreement.accepter.payout,
-        amount=_accepter_payout,
-        unless_dust=True,
-    )
+    offerer, accepter = _payouts()
     oracle = Pay(to=lambda case: case.contract.oracle.payout, amount=REST)
     anchor = Anchor()
 
