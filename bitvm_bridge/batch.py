@@ -96,11 +96,11 @@ def derive(order: Order) -> bytes:
 
 def hash_checks(setup: bytes) -> Hashed:
     """The leaves of the disprove connector, hashed. Public."""
-    checks = _parse(setup).checks
+    checks = parse(setup).checks
     return Hashed(setup, tuple((name, hash_leaf(script)) for name, script in checks.leaves()))
 
 
-def _parse(raw: bytes) -> InstanceSetup:
+def parse(raw: bytes) -> InstanceSetup:
     """An instance whose deposit is shared with the others of the same exit, or of other exits."""
     setup = InstanceSetup.from_json(raw)
     return replace(setup, deposit=_deposit(encode(setup.deposit.document())))
@@ -132,7 +132,7 @@ class _KnownLeaves:
 
 def finish(hashed: Hashed) -> Made:
     """The graph, checked. Raises VerificationFailed naming the first rule that it breaks."""
-    setup = _parse(hashed.setup)
+    setup = parse(hashed.setup)
     graph = _graph(setup, hashed)
     check(graph)
     return Made(setup.id, hashed.setup, graph["Challenge"].digest("challenge"))

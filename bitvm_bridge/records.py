@@ -1,7 +1,7 @@
 """Deposits, instances, bundles and payouts in the store, found by the beginning of their id."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -149,9 +149,9 @@ def _parse(raw: bytes) -> InstanceSetup:
 
 
 def instances_of(store: Store, deposit: DepositSetup) -> list[InstanceSetup]:
-    """Every instance of a deposit."""
+    """Every instance of a deposit, whose graph is made once for all of them."""
     everything = (InstanceSetup.from_json(store.get(INSTANCE, key) or b"") for key in store.keys(INSTANCE))
-    return [setup for setup in everything if setup.deposit == deposit]
+    return [replace(setup, deposit=deposit) for setup in everything if setup.deposit == deposit]
 
 
 def is_signed(store: Store, setup: InstanceSetup) -> bool:

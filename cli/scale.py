@@ -78,7 +78,7 @@ def measure_checks(spec: ProgramSpec, instances: int, workers: Sequence[int]) ->
     signed = list(_signed(spec, instances))
     for number in workers:
         say(f"checking {instances:,} instances with {number} workers")
-        setups = [InstanceSetup.from_json(setup) for setup, _ in signed]
+        setups = [batch.parse(setup) for setup, _ in signed]
         start = time.perf_counter()
         for setup, (_, bundle) in zip(batch.with_graphs(setups, number), signed, strict=True):
             check(setup.graph)
