@@ -294,6 +294,8 @@ class _Loop:
             self._tell(f"fault: {fault}")
         if self._party.double:
             self._tell(f"warning: {DOUBLE}, or this data directory is an older copy: it said {self._party.double}")
+        for line in self._actor.by_hand:
+            self._tell(f"to do: {line}")
         for objection in self._party.objections:
             self._tell(f"not signed: {objection}")
         progress = self._party.progress

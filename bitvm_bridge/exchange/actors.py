@@ -42,6 +42,8 @@ class KeyActor(Actor):
 
     def __post_init__(self) -> None:
         self._library = Library(self.store)
+        self.by_hand: dict[str, None] = {}
+        """What another wallet has to sign first, a line for each."""
 
     def member_key(self, request: Request) -> SecretKey:
         """A member's key for a deposit."""
@@ -65,25 +67,23 @@ class KeyActor(Actor):
         return True
 
     def join(self, setup: DepositSetup, exit_number: int) -> tuple[InstanceSetup, bytes] | None:
-        """An instance of an exit with its claim coin, made once, here or by hand.
-
-        Raises BadInput where it is to be made by hand, since another wallet holds the key.
-        """
+        """An instance of an exit with its claim coin, made once; by hand where another wallet holds the key."""
         if self.spec is None:
             return None
-        owner = bind(setup, keyring.wallet_key(self.store, self.role, self.name).xonly, self.spec, exit_number)
+        key = keyring.wallet_key(self.store, self.role, self.name)
+        owner = bind(setup, key.xonly, self.spec, exit_number)
         if self.store.get(records.CHALLENGE, owner) is None:
-            seed = self.store.seed(self.role, self.name)
-            deposit = setup.request.id.hex()[:12]
-            by_hand = (
-                f"`operator join {deposit} --exit {exit_number}` and `operator sign-challenge` write what it signs"
-            )
-            key = keyring.signing_key(self.store, self.role, self.name, f"{by_hand}; then this goes on")
+            if not isinstance(key, SecretKey):
+                self.by_hand[_by_hand(setup, exit_number)] = None
+                return None
+            signer, seed = key, self.store.seed(self.role, self.name)
             wallet = self._wallet(owner, "ClaimFunding")
             secret = seed.winternitz_seed()
             prepared, instance = operator.claim_funding(wallet, setup, self.spec, secret, exit_number)
             check(instance.graph)
-            self._send(owner, prepared, lambda: self._keep_instance(instance, operator.sign_challenge(instance, key)))
+            self._send(
+                owner, prepared, lambda: self._keep_instance(instance, operator.sign_challenge(instance, signer))
+            )
         challenge = self.store.get(records.CHALLENGE, owner)
         if challenge is None:
             raise RuntimeError("an instance without its signature for Challenge")
@@ -124,3 +124,11 @@ class KeyActor(Actor):
             keep()
             records.keep(self.store, owner, prepared, sent=True)
         actions.send(prepared, self._chain)
+
+
+def _by_hand(setup: DepositSetup, exit_number: int) -> str:
+    deposit = setup.request.id.hex()[:12]
+    return (
+        f"exit {exit_number} of deposit {deposit}: another wallet holds this key; `operator join {deposit} --exit "
+        f"{exit_number}` and `operator sign-challenge` write what it signs"
+    )

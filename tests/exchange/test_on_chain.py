@@ -10,7 +10,7 @@ import pytest
 from bitvm_bridge import keyring, records
 from bitvm_bridge.chain.embedded import EmbeddedNode
 from bitvm_bridge.chain.node import Node
-from bitvm_bridge.errors import BadInput, BridgeError, NodeUnreachable, VerificationFailed
+from bitvm_bridge.errors import BridgeError, NodeUnreachable, VerificationFailed
 from bitvm_bridge.exchange.actors import KeyActor
 from bitvm_bridge.exchange.mailbox import Folder
 from bitvm_bridge.exchange.messages import OFFER
@@ -169,8 +169,11 @@ def test_an_operator_whose_key_another_wallet_holds_joins_by_hand(
         seats[name].courier.run()
     embedded.mine(1)
     deposit = ASKED[0].id.hex()[:12]
-    with pytest.raises(BadInput, match=f"another wallet holds this one: `operator join {deposit} --exit 0` and "):
-        olga.courier.run()
+    olga.courier.run()
+    assert list(olga.actor.by_hand) == [
+        f"exit 0 of deposit {deposit}: another wallet holds this key; `operator join {deposit} --exit 0` and "
+        "`operator sign-challenge` write what it signs"
+    ]
     assert not list(olga.party.board.sessions(OFFER))
 
     setup, spec = records.load_deposit(olga.store, deposit), parse_program(PROGRAM)
