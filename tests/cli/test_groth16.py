@@ -75,7 +75,7 @@ def test_proofs_and_stories_that_a_program_does_not_have(tmp_path: Path) -> None
     message = bridge.refused("demo", "--proof", PROOF, "--public", PUBLIC, code=2)
     assert message == "--public: 'given' is not used with hash-chain"
     message = bridge.refused("demo", "forged", "--program", "hash-chain:4:1", code=2)
-    stories = "happy, challenged, fraud, silent, refund"
+    stories = "happy, challenged, fraud, silent, refund, dlc, dlc-fraud"
     assert message == f"story: 'forged' is not one of {stories}: hash-chain:4:1 takes no proof"
 
 
