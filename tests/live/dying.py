@@ -24,7 +24,7 @@ EMPTY_BLOCK: Final = "records/watch block"
 SIGNING: Final = ("records/envelope nonces", "records/envelope confirm-nonces", "nonces")
 """What a member writes before a signature: it must get past all of that in one life."""
 ENOUGH: Final = 3
-"""Deaths at each of these, after which they do not count."""
+"""Of each of these, after which they do not count."""
 Side = Literal["before", "after"]
 
 
@@ -58,12 +58,14 @@ class Mortal(sqlite3.Connection):
         return "+".join(dict.fromkeys(self.written))
 
     def _is_old(self) -> bool:
-        """Is this one at which earlier lives have died often enough?"""
+        """Is this one at which earlier lives have died often enough, or which they had to get past as often?"""
         path = Path(os.environ.get(WRITES, os.devnull))
-        often = {EMPTY_BLOCK, *(SIGNING if Role.COMMITTEE in sys.argv else ())}
-        if not often.issuperset(self.written) or not path.exists():
+        if not path.exists():
             return False
-        return path.read_text().splitlines().count(f"{Mortal.side} {self._what}") >= ENOUGH
+        noted = path.read_text().splitlines()
+        if Role.COMMITTEE in sys.argv and self._what in SIGNING:
+            return sum(line.partition(" ")[2] == self._what for line in noted) >= ENOUGH
+        return self._what == EMPTY_BLOCK and noted.count(f"{Mortal.side} {EMPTY_BLOCK}") >= ENOUGH
 
     def _may_die(self, side: Side) -> None:
         is_last = Mortal.side == side and (Mortal.moment in self.written or Mortal.moment == str(Mortal.commits))

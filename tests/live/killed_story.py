@@ -103,7 +103,7 @@ class Story:
         """`exchange run` of everyone, until all is confirmed."""
         asked = ("--receiver", "00" * 20, "--exits", "2", "--peg-in", str(2 * SHARE))
         self.parties.bridges["dora"].run("exchange", "request", "--roster", str(self.parties.roster), *asked)
-        where = ("--roster", str(self.parties.roster), "--dir", str(self.parties.shared), "--poll", "0.1")
+        where = ("--roster", str(self.parties.roster), "--dir", str(self.parties.shared), "--poll", "0.4")
         talking = [
             self._service(name, "exchange", "run", "--as", role, *where, *(("--join",) if role == "operator" else ()))
             for name, role in CAST.items()
@@ -124,7 +124,7 @@ class Story:
     def _watch(self) -> list[Service]:
         watching = []
         for name in WATCHERS:
-            service = self._service(name, "watch", "--as", CAST[name], "--poll", "0.1")
+            service = self._service(name, "watch", "--as", CAST[name], "--poll", "0.4")
             service.args += ("--metrics-file", str(service.metrics))
             watching.append(service)
         return watching
