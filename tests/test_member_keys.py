@@ -202,10 +202,12 @@ def test_a_key_moved_to_another_deposit_does_not_open(tmp_path: Path, monkeypatc
 
 
 def test_an_operator_whose_key_is_elsewhere_joins_nothing_unasked(store: Store) -> None:
-    """An exchange signs Challenge and a claim coin by itself; it says so before it asks a node for anything."""
+    """An exchange signs Challenge and a claim coin by itself; what is to be made by hand it says, and asks no node."""
     setup, _ = make_deposit(store)
     external = keyring.parse_external(builders.wallet_key(Role.OPERATOR).xonly.hex())
     keyring.add_external(store, Role.OPERATOR, "cold", external)
     actor = KeyActor(store, Role.OPERATOR, "cold", FeeOptions().policy, parse_program(builders.PROGRAM))
-    with pytest.raises(BadInput, match=r"^operator name: 'cold' is not one whose key is in this data directory"):
-        actor.join(setup, 0)
+    assert actor.join(setup, 0) is None
+    (todo,) = actor.by_hand
+    assert "another wallet holds this key; `operator join " in todo
+    assert store.keys(records.INSTANCE) == store.keys(records.CHALLENGE) == []

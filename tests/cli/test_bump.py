@@ -246,9 +246,9 @@ def test_resend_does_not_wait_for_what_was_never_sent(keyed: Bridge, copy: Copy)
 
 
 def test_processes_at_once_spend_different_coins(fresh_bitcoind: LaunchedBitcoind, keyed: Bridge, copy: Copy) -> None:
-    """Four deposits of one depositor at the same moment, ever dearer: who comes second for a coin sends nothing.
+    """Four deposits of one depositor at the same moment, ever dearer: who comes second for a coin takes another.
 
-    The node alone would let the dearer one push out the other.
+    Or it sends nothing. The node alone would let the dearer one push out the other.
     """
     bridge = Bridge(copy(keyed).datadir / "core", *PLAIN, *rpc_options(fresh_bitcoind))
     make_keys(bridge)
@@ -272,7 +272,8 @@ def test_processes_at_once_spend_different_coins(fresh_bitcoind: LaunchedBitcoin
     assert codes.count(0) >= 1
     for code, text in zip(codes, said, strict=True):
         taken = "already reserved for PegInDeposit" in text or "insufficient fee, rejecting replacement" in text
-        assert (code == 0) != taken, text
+        assert code == 0 or taken, text
+        assert code == 0 or not text.rstrip().endswith("choosing again")
     with bridge.store() as store:
         kept = store.unsettled()
         coins = [txin.outpoint for item in kept for txin in item.tx.inputs]
