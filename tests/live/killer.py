@@ -23,12 +23,9 @@ def at(*moments: str) -> Plan:
     return iter(moments)
 
 
-def always(side: str, *first: str) -> Plan:
-    """At every write: each life after its first one, or, when it has acted on that, before its second.
-
-    `first` are the writes before which the first lives end.
-    """
-    return repeat("after 1") if side == "after" else chain(("before 1", *first), repeat("before 2"))
+def always(side: str) -> Plan:
+    """At every write: each life after its first one, or, when it has acted on that, before its second."""
+    return repeat("after 1") if side == "after" else chain(("before 1",), repeat("before 2"))
 
 
 @dataclass
