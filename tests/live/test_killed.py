@@ -115,14 +115,33 @@ def test_commands_that_are_killed_and_given_again(tmp_path: Path, fresh_bitcoind
     assert ledger.changes["operator"] == (CHALLENGE - BOND - PAID - 2 * DUST_OUTPUT).sat(known)
 
 
-SWEEPS = [
-    (name, side)
-    for name, role in CAST.items()
-    for side in ("after", "before")
-    if (side, role) != ("before", "committee")
-]
-"""A member that dies before every second write never comes from nonces to signatures: those it has in
-`test_killed_where_it_hurts`."""
+MEMBERS = tuple(name for name, role in CAST.items() if role == Role.COMMITTEE)
+SWEEPS = [(name, side) for name in CAST for side in ("after", "before") if (name in MEMBERS) <= (side == "after")]
+"""A member that dies before every second write never comes from nonces to signatures; see `BEFORE_EACH`."""
+BEFORE_EACH = {
+    "exchange": (
+        "member_keys",
+        "records/envelope member",
+        "records/envelope nonces",
+        "nonces",
+        "records/envelope partials",
+        "records/bundle",
+        "records/envelope confirm-nonces",
+        "records/envelope confirm-partials",
+        "records/peg-in signature",
+    ),
+    "watch": ("records/watch since", "records/watch block", "records/watch state", "records/watch transaction"),
+}
+"""Command → every kind of write of a member, as they come."""
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("name", MEMBERS)
+def test_a_member_killed_before_each_kind_of_write(tmp_path: Path, fresh_bitcoind: LaunchedBitcoind, name: str) -> None:
+    plans = {(name, what): at(*(f"before {kind}" for kind in kinds)) for what, kinds in BEFORE_EACH.items()}
+    story, _ = told(tmp_path, fresh_bitcoind, plans)
+    for service in story.services:
+        assert service.deaths == (len(BEFORE_EACH[service.args[0]]) if service.name == name else 0), service.text()
 
 
 @pytest.mark.sweep
