@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 from bitvm_bridge.chain.launch import LaunchedBitcoind
 from tests.cli.bridge import PLAIN, Bridge, rpc_options
@@ -66,6 +66,7 @@ class Parties:
     processes: list[Process] = field(default_factory=list)
     via: tuple[str, ...] = ()
     """Options that say where envelopes travel; a shared folder where there are none."""
+    patience: ClassVar[float] = PATIENCE
 
     @classmethod
     @contextmanager
@@ -139,7 +140,7 @@ class Parties:
 
     def until(self, what: Callable[[], bool], *, mining: bool = True, alive: Sequence[Process] = ()) -> None:
         """Mine a block now and then until it is so; fails when a process that must run has ended, or after a while."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.patience
         while not what():
             for process in alive:
                 assert process.is_running(), f"{process.name} {process.args} ended:\n{process.text()}"

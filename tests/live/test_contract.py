@@ -23,6 +23,8 @@ BET = {"sun": {"offerer": 2 * COLLATERAL, "accepter": 0}, "rain": {"offerer": 0,
 class Table(Parties):
     """Alice offers, bob accepts, olga is the oracle."""
 
+    patience = 400.0
+
     def seat(self) -> "Table":
         self.shared.mkdir()
         for name, role in (("alice", "party"), ("bob", "party"), ("olga", "oracle")):

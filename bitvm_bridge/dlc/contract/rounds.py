@@ -129,6 +129,7 @@ class Signing(Rounds):
         self.talk = self.talk_of(held.session)
         self.secret = secret
         self._part: Part | None = None
+        self._signed: Bundle | None = None
         self._graphs: ContractGraphs | None = None
         self._hand: Hand | None = None
 
@@ -143,7 +144,8 @@ class Signing(Rounds):
             yield from self._sign(contract)
             if not book.is_signed(store, held):
                 return
-        yield from self._fund(book.load_bundle(store, held))
+        self._signed = self._signed or book.load_bundle(store, held)
+        yield from self._fund(self._signed)
 
     def _sign(self, contract: Contract) -> Iterator[bool]:
         if self._graphs is None:
