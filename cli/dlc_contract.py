@@ -488,8 +488,8 @@ def oracle_sign(app: App, /, contract: str, outcome: str | None, name: str, lie:
         held = _find(store, contract, Role.ORACLE, name)
         bundle = book.load_bundle(store, held)
         terms = bundle.contract.terms
-        if (standing := stand(node, bundle)).state != "staked":
-            raise BridgeError(f"{held}: {standing.state}; OracleSign spends a stake that is there")
+        if node.output(bundle.contract.oracle.stake) is None:
+            raise BridgeError(f"{held}: {stand(node, bundle).state}; OracleSign spends a stake that is there")
         values = _computed(bundle)
         found = moves.found_outcome(bundle.contract, values)
         chosen = found if outcome is None else moves.outcome_of(terms, _announced(bundle, outcome))

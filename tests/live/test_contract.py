@@ -221,6 +221,21 @@ def test_a_contract_is_closed_by_agreement(table: Table) -> None:
     assert COLLATERAL - 2_000 < gained["alice"] <= COLLATERAL + 1_000
 
 
+def test_an_oracle_that_was_left_out_of_a_close_has_its_stake_back(table: Table) -> None:
+    """It signs what happened although there is nothing left to settle, and takes its bond back."""
+    contract = table.open()
+    amounts = ("--offerer", str(COLLATERAL), "--without-oracle")
+    table.together(("alice", "close", contract, *amounts, "--broadcast"), ("bob", "close", contract, *amounts))
+    table.mine()
+    assert table.state(contract) == {"closed"}
+    before = table.balance("olga")
+    table.olga.send("dlc", "oracle", "sign", contract)
+    assert table.state(contract) == {"closed"}
+    table.mine(WINDOW + GRACE - 1)
+    table.olga.send("dlc", "oracle", "release", contract, table.event)
+    assert STAKE - 5_000 < table.balance("olga") - before < STAKE
+
+
 def test_a_position_changes_hands(table: Table) -> None:
     old = table.open()
     carol = table.join("carol")
